@@ -1,0 +1,16 @@
+#include "bind.h"
+
+#include "dispatch.h"
+
+NB_MODULE(_native, m) {
+  m.doc() = "Compiled kernels of mezzotint; called through mezzotint.kernels only.";
+  m.def("use", &mezzotint::use);
+  m.def("active", [] { return std::string(mezzotint::active().name); });
+  m.def("compiled", &mezzotint::compiled);
+  m.def("supported", &mezzotint::supported);
+  m.def("processor_features", &mezzotint::processor_features);
+  mezzotint::bind_packed(m);
+  mezzotint::bind_floats(m);
+  mezzotint::bind_dense(m);
+  mezzotint::bind_halp(m);
+}

@@ -1,0 +1,7 @@
+#include "bind.h"
+
+namespace mezzotint {
+
+void bind_packed(nb::module_&) {}
+
+}  // namespace mezzotint

@@ -1,0 +1,77 @@
+"""How a matrix is cut up: tiles of codes, blocks of rows, segments of blocks.
+
+All three are functions of the shape (and bits) alone, never of the machine or the number
+of threads: that is what makes results the same bits everywhere.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROW_GROUP = 16  # rows are padded to it: four tiles of four rows
+MAX_COLUMNS = 65_536  # 255 * 128 * 65,536 < 2**31: an int32 row sum cannot overflow
+MAX_SEGMENTS = 128
+_PARTIAL_VALUES = 2**22  # bounds the float64 partials of one pass: 32 MB
+_BLOCK_BYTES = 131_072  # a block of codes stays in L2 between its two uses
+_MAX_BLOCK_ROWS = 512
+
+
+def segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
+    """Row boundaries of the fixed list of segments, shape (n_segments + 1,), multiples of 16 but the last."""
+    count = max(1, min(-(-n_rows // 256), _PARTIAL_VALUES // n_columns, MAX_SEGMENTS))
+    rows = -(-n_rows // count)
+    rows = -(-rows // ROW_GROUP) * ROW_GROUP
+    return np.append(np.arange(0, n_rows, rows, dtype=np.int64), np.int64(n_rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where the codes of an (n_rows, n_columns) matrix lie in memory.
+
+    Rows come in groups of 4 and columns in groups of 16: 64 bytes hold four tiles of 4 x 4 codes,
+    each tile row-major. With 4 bits a byte holds two column groups: the low nibble is column
+    group 2t, the high nibble column group 2t + 1.
+    """
+
+    n_rows: int
+    n_columns: int
+    bits: int
+
+    @property
+    def padded_columns(self) -> int:
+        """Columns including padding: a multiple of 16 (8 bits) or 32 (4 bits)."""
+        group = 128 // self.bits
+        return -(-self.n_columns // group) * group
+
+    @property
+    def padded_rows(self) -> int:
+        """Rows including padding, a multiple of 16; padding rows hold code 0."""
+        return -(-self.n_rows // ROW_GROUP) * ROW_GROUP
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one padded row."""
+        return self.padded_columns * self.bits // 8
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all codes."""
+        return self.padded_rows * self.row_bytes
+
+    @property
+    def mid_code(self) -> int:
+        """The code in the middle, 128 or 8: vectors are multiplied with ``code - mid_code``."""
+        return 1 << (self.bits - 1)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that share one scale in a gradient pass, a multiple of 16 in [16, 512]."""
+        rows = _BLOCK_BYTES // self.row_bytes // ROW_GROUP * ROW_GROUP
+        return min(max(rows, ROW_GROUP), _MAX_BLOCK_ROWS)
+
+    @cached_property
+    def segments(self) -> NDArray[np.int64]:
+        """Row boundaries of the segments."""
+        return segment_bounds(self.n_rows, self.n_columns)

@@ -1,0 +1,1 @@
+"""Checks and calls of the compiled kernels; same functions as mezzotint.kernels.reference."""

@@ -1,0 +1,1 @@
+"""The readable twin of every kernel, in plain NumPy."""
