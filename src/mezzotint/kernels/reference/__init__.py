@@ -1,1 +1,4 @@
 """The readable twin of every kernel, in plain NumPy."""
+
+from mezzotint.kernels.reference.dense import *  # noqa: F403
+from mezzotint.kernels.reference.floats import *  # noqa: F403

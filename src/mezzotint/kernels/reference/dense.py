@@ -1,0 +1,84 @@
+"""Small dense linear algebra of the preconditioner, in plain NumPy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+
+
+def gram(a: NDArray[Any], weights: Float64 | None = None, *, n_threads: int = 1) -> NDArray[Any]:
+    """G = sum_i w_i a_i a_i^T over the rows a_i of `a`.
+
+    Parameters
+    ----------
+    a : float32 or float64 array, shape (S, d)
+    weights : float64 array, shape (S,), or None
+        None means 1.
+    n_threads : int
+        Not visible in the result.
+
+    Returns
+    -------
+    array of the dtype of `a`, shape (d, d)
+        Exactly symmetric.
+    """
+    weighted = a if weights is None else a * weights[:, None].astype(a.dtype)
+    lower: NDArray[Any] = np.tril(weighted.T @ a)
+    lower += np.tril(lower, -1).T
+    return lower
+
+
+def cholesky(m: NDArray[Any], *, n_threads: int = 1) -> int:
+    """Replace the lower triangle of `m` by its Cholesky factor L, L L^T = m.
+
+    Parameters
+    ----------
+    m : float32 or float64 array, shape (d, d)
+        Only the lower triangle is read and written; what lies above stays as it is.
+    n_threads : int
+        Not visible in the result.
+
+    Returns
+    -------
+    int
+        -1, or the index of the first pivot that is not positive (or NaN); `m` is then spoiled.
+    """
+    for j in range(len(m)):
+        pivot = m[j, j] - m[j, :j] @ m[j, :j]
+        if not pivot > 0:
+            return j
+        m[j, j] = np.sqrt(pivot)
+        m[j + 1 :, j] = (m[j + 1 :, j] - m[j + 1 :, :j] @ m[j, :j]) / m[j, j]
+    return -1
+
+
+def cholesky_solve(factor: NDArray[Any], b: Float64) -> Float64:
+    """Solve L L^T x_k = b_k for every row b_k, in float64.
+
+    Parameters
+    ----------
+    factor : float32 or float64 array, shape (d, d)
+        L in the lower triangle; what lies above is not read.
+    b : float64 array, shape (K, d)
+
+    Returns
+    -------
+    float64 array, shape (K, d)
+    """
+    lower = factor.astype(np.float64)
+    x = b.T.copy()
+    for i in range(len(x)):
+        x[i] = (x[i] - lower[i, :i] @ x[:i]) / lower[i, i]
+    for i in reversed(range(len(x))):
+        x[i] = (x[i] - lower[i + 1 :, i] @ x[i + 1 :]) / lower[i, i]
+    return np.ascontiguousarray(x.T)
+
+
+def dot(a: Float64, b: Float64) -> float:
+    """Sum of products of all elements of two arrays of the same shape."""
+    return float(np.ravel(a) @ np.ravel(b))
+
+
+__all__ = ["cholesky", "cholesky_solve", "dot", "gram"]
