@@ -1,4 +1,4 @@
-"""Random bits: caught 9 rounds instead of 10, swapped key words, a lost high counter word, an unaligned slice.
+"""Random bits: caught 9 rounds instead of 10, swapped key words, a lost counter word, a shifted slice.
 
 Each of those breaks was made on purpose in random.py or native/philox.h and seen to fail here.
 """
