@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.errors import DataError, ParameterError
+
 ROW_GROUP = 16  # rows are padded to it: four tiles of four rows
 MAX_COLUMNS = 65_536  # 255 * 128 * 65,536 < 2**31: an int32 row sum cannot overflow
 MAX_SEGMENTS = 128
@@ -20,6 +22,8 @@ _MAX_BLOCK_ROWS = 512
 
 def segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
     """Row boundaries of the fixed list of segments, shape (n_segments + 1,), multiples of 16 but the last."""
+    if n_rows == 0:
+        return np.zeros(1, dtype=np.int64)
     count = max(1, min(-(-n_rows // 256), _PARTIAL_VALUES // n_columns, MAX_SEGMENTS))
     rows = -(-n_rows // count)
     rows = -(-rows // ROW_GROUP) * ROW_GROUP
@@ -38,6 +42,17 @@ class Layout:
     n_rows: int
     n_columns: int
     bits: int
+
+    def __post_init__(self) -> None:
+        if self.bits not in (4, 8):
+            raise ParameterError(f"bits={self.bits!r}; allowed: 4 or 8")
+        if self.n_rows < 0:
+            raise DataError(f"n_rows={self.n_rows}; a matrix has 0 rows or more")
+        if not 1 <= self.n_columns <= MAX_COLUMNS:
+            raise DataError(
+                f"n_columns={self.n_columns}; a packed matrix has 1 to {MAX_COLUMNS} columns (more could "
+                "overflow a 32-bit sum of codes); drop columns or fit without a packed copy"
+            )
 
     @property
     def padded_columns(self) -> int:

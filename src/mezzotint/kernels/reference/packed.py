@@ -1,0 +1,381 @@
+"""Products with low-bit codes, in plain NumPy: ``value(i, j) = offset_j + scale_j * code_ij``.
+
+Integer sums are exact. Float sums follow the order of the compiled kernels (lanes, then a fixed tree), so
+results agree bit for bit; matrix products below hold integers under 2**53 in float64 and are exact in any
+order.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels.layout import Layout
+from mezzotint.random import random_bits, to_uniform
+
+__all__ = [
+    "pack_rows",
+    "packed_curvature",
+    "packed_gradient",
+    "packed_margins",
+    "unpack_rows",
+]
+
+Segments = tuple[int, int] | None
+
+VECTOR_LIMIT = 32_639  # 256 * 127 + 127: the largest integer that splits into two int8
+GRADIENT_LIMIT = 127
+PACKING_STREAM = 0x7061636B  # "pack": keeps the random bits of packing apart from all others
+ROW_LANES = 16  # partial sums over rows
+COLUMN_LANES = 8  # partial sums over columns
+
+
+def pack_rows(
+    x: NDArray[np.floating[Any]],
+    layout: Layout,
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    codes: NDArray[np.uint8],
+    first_row: int,
+    *,
+    rounding: str = "nearest",
+    seed: int = 0,
+    draw: int = 0,
+    n_threads: int = 1,
+) -> int:
+    """Round rows to codes and store them in tiles.
+
+    ``t_ij = clip((x_ij - offset_j) * (1 / scale_j), 0, 2**bits - 1)`` in the precision of `x`; the code is
+    ``rint(t)``, or ``floor(t + u)`` in float64 with uniform u (stochastic). A column with scale 0 gets
+    code 0, as do padding rows and columns.
+
+    Parameters
+    ----------
+    x : ndarray of shape (m, n_columns), float32 or float64
+        Rows ``first_row`` to ``first_row + m`` of the matrix.
+    layout : Layout
+        Shape of the whole matrix, and bits.
+    offset, scale : ndarray of shape (n_columns,), float64
+        The grid of each column, from ``column_scales``.
+    codes : ndarray of shape (layout.n_bytes,), uint8
+        Receives the codes of these rows; other rows are left alone.
+    first_row : int
+        A multiple of 16.
+    rounding : {"nearest", "stochastic"}
+    seed, draw : int, default 0
+        Element (i, j) of the matrix uses word ``i * n_columns + j`` of step `draw` of the stream
+        ``PACKING_STREAM`` (mezzotint.random), so codes do not depend on how the rows came in.
+    n_threads : int, default 1
+        Ignored here.
+
+    Returns
+    -------
+    int
+        -1, or the flat index into `x` of its first NaN or infinity; codes are then unspecified.
+    """
+    bad = np.flatnonzero(~np.isfinite(x))
+    if bad.size:
+        return int(bad[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        t = (x - offset.astype(x.dtype)) * _inverse(scale).astype(x.dtype)
+    t = np.where(t > 0, np.minimum(t, 2**layout.bits - 1), 0)  # NaN (an overflow times 0) counts as 0
+    if rounding == "stochastic":
+        words = random_bits(seed, first_row * layout.n_columns, x.size, step=draw, stream=PACKING_STREAM)
+        t = np.floor(t + to_uniform(words).reshape(x.shape))
+    rows = -(-len(x) // 16) * 16
+    q = np.zeros((rows, layout.padded_columns), dtype=np.uint8)
+    q[: len(x), : layout.n_columns] = np.rint(t)
+    start = first_row * layout.row_bytes
+    codes[start : start + rows * layout.row_bytes] = _to_tiles(q, layout.bits)
+    return -1
+
+
+def unpack_rows(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    first_row: int,
+    count: int,
+    out: NDArray[np.floating[Any]],
+    *,
+    n_threads: int = 1,
+) -> None:
+    """Decode rows: ``out_ij = offset_j + scale_j * code_ij`` in float64, stored in the precision of `out`.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (layout.n_bytes,), uint8
+    layout : Layout
+    offset, scale : ndarray of shape (n_columns,), float64
+    first_row, count : int
+        Rows ``first_row`` to ``first_row + count`` (any rows).
+    out : ndarray of shape (count, n_columns), float32 or float64
+        Receives the values.
+    n_threads : int, default 1
+        Ignored here.
+    """
+    start = first_row // 4 * 4
+    q = _from_tiles(codes, layout, start, first_row + count)[first_row - start :]
+    out[...] = offset + scale * q
+
+
+def packed_margins(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    v: NDArray[np.float64],
+    out: NDArray[np.float32],
+    *,
+    segments: Segments = None,
+    n_threads: int = 1,
+) -> None:
+    """Multiply the packed matrix with vectors: ``out_ki = v_k0 + sum_j value(i, j) v_kj``, v to 15 bits.
+
+    With ``u_j = scale_j v_j``, ``s = max|u| / 32639`` and the integers ``w_j = rint(u_j / s)``::
+
+        out = v_0 + sum_j v_j (offset_j + mid scale_j) + s (sum_j q_ij w_j - mid sum_j w_j)
+
+    where ``mid`` is the middle code; the integer sums are exact, the rest is float64, the result float32.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (layout.n_bytes,), uint8
+    layout : Layout
+    offset, scale : ndarray of shape (n_columns,), float64
+    v : ndarray of shape (K, n_columns + 1), float64
+        Last column: what is added to every row (the intercept).
+    out : ndarray of shape (K, n_rows), float32
+        Rows of the chosen segments are written.
+    segments : tuple of int (first, count), optional
+        Which of ``layout.segments`` to do; all by default.
+    n_threads : int, default 1
+        Ignored here.
+
+    Notes
+    -----
+    Rounding v moves a row by at most ``s/2 * sum_j |q_ij - mid|``.
+    A vector whose s is not a normal number (all zero, or under 1e-303) counts as zero.
+    """
+    wide = [_WideVector(v_k, layout, offset, scale) for v_k in v]
+    for start, stop in _selected(layout, segments):
+        for block, q in _blocks(codes, layout, start, stop):
+            for k, vector in enumerate(wide):
+                out[k, block] = vector.margins(q)
+
+
+def packed_gradient(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    c: NDArray[np.float32],
+    *,
+    segments: Segments = None,
+    n_threads: int = 1,
+) -> NDArray[np.float64]:
+    """Multiply the transposed packed matrix with row coefficients: ``sum_i c_ki value(i, j)``, c to 8 bits.
+
+    Per block of ``layout.block_rows`` rows, counted from the start of a segment, with ``t = max|c| / 127``
+    and the integers ``e_i = rint(c_i / t)``::
+
+        out_kj = scale_j sum_blocks t (sum_i q_ij e_i - mid sum_i e_i) + (offset_j + mid scale_j) sum_i c_i
+
+    and the last column is ``sum_i c_i``.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (layout.n_bytes,), uint8
+    layout : Layout
+    offset, scale : ndarray of shape (n_columns,), float64
+    c : ndarray of shape (K, n_rows), float32
+    segments : tuple of int (first, count), optional
+        Which of ``layout.segments`` to do; all by default.
+    n_threads : int, default 1
+        Ignored here.
+
+    Returns
+    -------
+    ndarray of shape (count, K, n_columns + 1), float64
+        One partial result per segment; ``tree_sum`` adds them.
+    """
+    partials = []
+    for start, stop in _selected(layout, segments):
+        sums = [_ColumnSums(layout) for _ in c]
+        for block, q in _blocks(codes, layout, start, stop):
+            for k, total in enumerate(sums):
+                total.add(q, c[k, block])
+        partials.append([total.result(offset, scale) for total in sums])
+    return np.array(partials, dtype=np.float64).reshape(-1, len(c), layout.n_columns + 1)
+
+
+def packed_curvature(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    v: NDArray[np.float64],
+    weights: NDArray[np.float32],
+    probabilities: NDArray[np.float32] | None,
+    out: NDArray[np.float32],
+    *,
+    segments: Segments = None,
+    n_threads: int = 1,
+) -> NDArray[np.float64]:
+    """Multiply with the curvature ``X^T D X`` of the packed matrix: margins, weights, gradient, in one read.
+
+    ``out`` receives the margins psi = X v; the row coefficients are, in float32,
+    ``c_k = weights_k psi_k``, or with probabilities p (softmax)
+    ``c_k = (weights p_k) (psi_k - sum_l p_l psi_l)``.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (layout.n_bytes,), uint8
+    layout : Layout
+    offset, scale : ndarray of shape (n_columns,), float64
+    v : ndarray of shape (K, n_columns + 1), float64
+    weights : ndarray of shape (1, n_rows) or (K, n_rows), float32
+        Must have one row if `probabilities` is given.
+    probabilities : ndarray of shape (K, n_rows), float32, or None
+    out : ndarray of shape (K, n_rows), float32
+        Receives X v in the chosen segments.
+    segments : tuple of int (first, count), optional
+        Which of ``layout.segments`` to do; all by default.
+    n_threads : int, default 1
+        Ignored here.
+
+    Returns
+    -------
+    ndarray of shape (count, K, n_columns + 1), float64
+        One partial result per segment; ``tree_sum`` adds them.
+
+    See Also
+    --------
+    packed_margins, packed_gradient : the two halves, with their rounding.
+    """
+    packed_margins(codes, layout, offset, scale, v, out, segments=segments)
+    rows = slice(*_row_range(layout, segments))
+    c = np.zeros_like(out)
+    c[:, rows] = _curvature_coefficients(
+        out[:, rows], weights[:, rows], None if probabilities is None else probabilities[:, rows]
+    )
+    return packed_gradient(codes, layout, offset, scale, c, segments=segments)
+
+
+def _curvature_coefficients(
+    psi: NDArray[np.float32], weights: NDArray[np.float32], probabilities: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    if probabilities is None:
+        return weights * psi
+    mean = np.zeros_like(psi[0])
+    for p_l, psi_l in zip(probabilities, psi, strict=True):
+        mean += p_l * psi_l
+    return np.asarray((weights * probabilities) * (psi - mean))
+
+
+class _WideVector:
+    """A vector as 15-bit integers with one scale, ready to be multiplied with codes."""
+
+    def __init__(
+        self, v: NDArray[np.float64], layout: Layout, offset: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> None:
+        middle = offset + layout.mid_code * scale
+        self.base = v[-1] + lane_sum(v[:-1] * middle, COLUMN_LANES)
+        u = scale * v[:-1]
+        self.scale = np.max(np.abs(u)) / VECTOR_LIMIT
+        if not np.isfinite(self.scale):
+            self.base = np.nan
+        if not np.isfinite(self.scale) or self.scale < np.finfo(np.float64).tiny:
+            self.scale, u = 0.0, np.zeros_like(u)
+        self.integers = np.rint(u / (self.scale or 1.0))
+        self.shift = layout.mid_code * self.integers.sum()  # integers: exact
+
+    def margins(self, q: NDArray[np.float64]) -> NDArray[np.float32]:
+        sums = q @ self.integers - self.shift
+        return np.asarray(self.base + self.scale * sums, dtype=np.float32)
+
+
+class _ColumnSums:
+    """Sums over the rows of one segment, for one output."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.mid_code = layout.mid_code
+        self.products = np.zeros(layout.n_columns)
+        self.lanes = np.zeros(ROW_LANES)
+
+    def add(self, q: NDArray[np.float64], c: NDArray[np.float32]) -> None:
+        exact = c.astype(np.float64)
+        largest = np.max(np.abs(exact))
+        inverse = GRADIENT_LIMIT / largest if largest > 0 else 0.0
+        e = np.rint(exact * inverse)
+        self.products += largest / GRADIENT_LIMIT * (e @ q - self.mid_code * e.sum())
+        self.lanes = np.add.accumulate(np.vstack([self.lanes, _lanes(exact, ROW_LANES)]))[-1]
+
+    def result(self, offset: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = _fold(self.lanes)
+        columns = scale * self.products + (offset + self.mid_code * scale) * total
+        return np.append(columns, total)
+
+
+def lane_sum(x: NDArray[np.float64], lanes: int) -> float:
+    """Add element i into lane ``i % lanes``, in order, and then the lanes by halves."""
+    return _fold(np.add.accumulate(_lanes(x, lanes))[-1]) if x.size else 0.0
+
+
+def _lanes(x: NDArray[np.float64], lanes: int) -> NDArray[np.float64]:
+    return np.append(x, np.zeros(-len(x) % lanes)).reshape(-1, lanes)
+
+
+def _fold(lanes: NDArray[np.float64]) -> float:
+    while len(lanes) > 1:
+        half = len(lanes) // 2
+        lanes = lanes[:half] + lanes[half:]
+    return float(lanes[0])
+
+
+def _inverse(scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def _selected(layout: Layout, segments: Segments) -> list[tuple[int, int]]:
+    first, count = segments or (0, len(layout.segments) - 1)
+    bounds = layout.segments[first : first + count + 1].tolist()
+    return list(pairwise(bounds))
+
+
+def _row_range(layout: Layout, segments: Segments) -> tuple[int, int]:
+    first, count = segments or (0, len(layout.segments) - 1)
+    return int(layout.segments[first]), int(layout.segments[first + count])
+
+
+def _blocks(
+    codes: NDArray[np.uint8], layout: Layout, start: int, stop: int
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    for first in range(start, stop, layout.block_rows):
+        last = min(first + layout.block_rows, stop)
+        yield slice(first, last), _from_tiles(codes, layout, first, last)
+
+
+def _to_tiles(q: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """(rows, columns), both padded -> bytes, in the order that Layout describes."""
+    rows, columns = q.shape
+    tiles: NDArray[np.uint8] = (
+        q.reshape(rows // 4, 4, columns // 16, 4, 4).transpose(0, 2, 3, 1, 4).reshape(rows // 4, -1, 64)
+    )
+    if bits == 4:
+        tiles = tiles[:, 0::2] | tiles[:, 1::2] << np.uint8(4)
+    return tiles.reshape(-1)
+
+
+def _from_tiles(codes: NDArray[np.uint8], layout: Layout, start: int, stop: int) -> NDArray[np.float64]:
+    """Codes of rows start (a multiple of 4) to stop, as float64 of shape (stop - start, n_columns)."""
+    groups = -(-(stop - start) // 4)
+    first = start * layout.row_bytes
+    tiles: NDArray[np.uint8] = codes[first : first + groups * 4 * layout.row_bytes].reshape(groups, -1, 64)
+    if layout.bits == 4:
+        tiles = np.stack([tiles & np.uint8(15), tiles >> np.uint8(4)], axis=2).reshape(groups, -1, 64)
+    q = tiles.reshape(groups, -1, 4, 4, 4).transpose(0, 3, 1, 2, 4).reshape(groups * 4, layout.padded_columns)
+    return q[: stop - start, : layout.n_columns].astype(np.float64)
