@@ -11,9 +11,9 @@ from typing import Any
 
 from mezzotint.errors import KernelUnavailableError
 from mezzotint.kernels import _native, native, reference
-from mezzotint.kernels.layout import Layout, segment_bounds
+from mezzotint.kernels.layout import MAX_COLUMNS, Layout, segment_bounds
 
-__all__ = ["Layout", "available", "compiled", "ops", "processor_features", "segment_bounds", "use", "using"]
+__all__ = ["MAX_COLUMNS", "Layout", "available", "compiled", "ops", "processor_features", "segment_bounds", "use", "using"]
 
 _ops: Any = native
 

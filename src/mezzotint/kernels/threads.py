@@ -1,0 +1,58 @@
+"""How many threads a call may use: the user's n_jobs, within the limits of joblib, OpenMP and threadpoolctl."""
+
+import os
+import sys
+
+from mezzotint.errors import ParameterError
+
+_limit: int | None = None  # set by threadpoolctl (see linear.threadpool)
+
+
+def set_thread_limit(limit: int | None) -> None:
+    """Cap the threads of every following call with n_jobs=None; None removes the cap."""
+    global _limit
+    _limit = limit
+
+
+def get_thread_limit() -> int:
+    """Threads that n_jobs=None gives now."""
+    return resolve_n_jobs(None)
+
+
+def resolve_n_jobs(n_jobs: int | None) -> int:
+    """Turn scikit-learn's n_jobs into a number of threads.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None: all cores within the limits of joblib (1 inside a joblib worker thread), OMP_NUM_THREADS
+        and threadpoolctl. k > 0: k threads. k < 0: all cores but ``-k - 1``.
+
+    Raises
+    ------
+    ParameterError
+        If `n_jobs` is 0 or not an integer.
+    """
+    if n_jobs is None:
+        return _available()
+    if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__") or int(n_jobs) == 0:
+        raise ParameterError(f"n_jobs={n_jobs!r} is not possible; give None, a positive number of threads, or -1 for all cores.")
+    return int(n_jobs) if n_jobs > 0 else max(1, _cores() + 1 + int(n_jobs))
+
+
+def _available() -> int:
+    limits = [_cores()]
+    omp = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if omp.isdigit() and int(omp) > 0:
+        limits.append(int(omp))
+    if _limit is not None:
+        limits.append(_limit)
+    return max(1, min(limits))
+
+
+def _cores() -> int:
+    """Cores of this process; joblib knows containers and whether we are inside one of its workers."""
+    joblib = sys.modules.get("joblib")
+    if joblib is not None:
+        return int(joblib.effective_n_jobs(-1))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

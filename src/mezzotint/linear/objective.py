@@ -1,0 +1,141 @@
+"""The exact objective of a linear problem on its float rows.
+
+``F(W, b) = (1/S) sum_i s_i l(W x_i + b, y_i) + (lam/2) |W|^2`` with ``S = sum_i s_i``; the intercept b
+is not penalised. One read of X gives margins, value and gradient, with float64 arithmetic throughout.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels import ops, segment_bounds
+from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed.sources import chunks
+
+Coef = NDArray[np.float64]
+LOSSES = ("logistic", "squared", "softmax")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """A linear problem: float rows, labels, loss and penalty, and optionally the packed copy.
+
+    Attributes
+    ----------
+    source : Source
+        Float rows, shape (n, d).
+    packed : PackedMatrix or None
+        The low-bit copy that inner loops read.
+    loss : {"logistic", "squared", "softmax"}
+        Pointwise loss: logistic with labels in {0, 1}; half the squared error; multinomial.
+    y : ndarray of float64, shape (1, n) or (K, n)
+        Labels {0, 1}; targets of K outputs; class indices.
+    n_outputs : int
+        K: 1, the number of targets or the number of classes.
+    weights : ndarray of float64, shape (n,), or None
+        Sample weights s_i >= 0, not all zero; None means ones.
+    penalty : float
+        lam >= 0.
+    fit_intercept : bool
+        Whether b is free; it is 0 otherwise.
+    n_threads : int
+        Threads; the results do not depend on it.
+    """
+
+    source: Source
+    packed: PackedMatrix | None
+    loss: str
+    y: NDArray[np.float64]
+    n_outputs: int
+    weights: NDArray[np.float64] | None
+    penalty: float
+    fit_intercept: bool
+    n_threads: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of samples n."""
+        return self.source.shape[0]
+
+    @property
+    def n_columns(self) -> int:
+        """Number of features d, without the intercept."""
+        return self.source.shape[1]
+
+    @cached_property
+    def total_weight(self) -> float:
+        """S, the sum of the sample weights."""
+        return float(self.n_rows) if self.weights is None else fixed_sum(self.weights)
+
+    def zeros(self) -> Coef:
+        """Coefficients (K, d + 1) of all zeros."""
+        return np.zeros((self.n_outputs, self.n_columns + 1))
+
+    def penalised(self, v: Coef) -> Coef:
+        """lam * v with the intercept left out: the gradient of the penalty at v."""
+        out: Coef = self.penalty * v
+        out[:, -1] = 0.0
+        return out
+
+    def evaluate(self, coef: Coef, phi: NDArray[np.float64] | None = None) -> "Evaluation":
+        """Read the float rows once; see `Evaluation`. `phi` (K, n) is overwritten if given."""
+        if phi is None:
+            phi = np.empty((self.n_outputs, self.n_rows))
+        bounds = segment_bounds(*self.source.shape)
+        losses, gradients = [], []
+        for segments, rows in chunks(self.source, bounds):
+            value, gradient = ops().exact_pass(
+                rows, bounds, segments, coef, self.loss, self.y, self.weights, phi, n_threads=self.n_threads
+            )
+            losses.append(value)
+            gradients.append(gradient)
+        return self._assemble(coef, np.concatenate(losses), np.concatenate(gradients), phi)
+
+    def _assemble(
+        self, coef: Coef, losses: NDArray[np.float64], gradients: NDArray[np.float64], phi: NDArray[np.float64]
+    ) -> "Evaluation":
+        penalty_gradient = self.penalised(coef)
+        value = fixed_sum(losses) / self.total_weight + 0.5 * dot(penalty_gradient, coef)
+        gradient = ops().tree_sum(gradients) / self.total_weight + penalty_gradient
+        if not self.fit_intercept:
+            gradient[:, -1] = 0.0
+        return Evaluation(value=value, gradient=gradient, phi=phi, coef=coef)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """The exact objective at one point.
+
+    Attributes
+    ----------
+    value : float
+        F.
+    gradient : ndarray of float64, shape (K, d + 1)
+        Gradient of F; the last column is 0 without an intercept.
+    phi : ndarray of float64, shape (K, n)
+        Margins.
+    coef : ndarray of float64, shape (K, d + 1)
+        The point.
+    """
+
+    value: float
+    gradient: Coef
+    phi: NDArray[np.float64]
+    coef: Coef
+
+
+def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Inner product in a fixed order (BLAS orders depend on the machine)."""
+    return float(ops().dot(a, b))
+
+
+def norm(a: NDArray[np.float64]) -> float:
+    """Euclidean norm in a fixed order."""
+    return float(np.sqrt(dot(a, a)))
+
+
+def fixed_sum(a: NDArray[np.float64]) -> float:
+    """Sum in a fixed order."""
+    return dot(a, np.ones_like(a))

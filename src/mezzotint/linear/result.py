@@ -1,0 +1,97 @@
+"""What a solver returns: coefficients, a status in words, a certificate and a trace."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Status(Enum):
+    """How a solver ended, in words."""
+
+    CONVERGED = "converged: the estimated gap to the optimum is below the tolerance"
+    FLOOR = "stopped at the floor of float64 arithmetic: the exact objective no longer falls"
+    ITERATION_LIMIT = "stopped at max_iter: the best point found is returned; raise max_iter or tol"
+    STALLED = "stopped without progress above the tolerance: the best point found is returned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """One exact pass: where the solver stood and what it had cost so far.
+
+    Attributes
+    ----------
+    objective : float
+        Exact objective F (float data, float64 sums), including the penalty.
+    gradient_norm : float
+        Euclidean norm of its gradient.
+    gap_estimate : float
+        Estimate of F - F*.
+    seconds : float
+        Wall-clock since the solver started, packing included if it packed.
+    bytes_read : int
+        Bytes of samples read so far, float and packed.
+    coef : ndarray of shape (K, d + 1) or None
+        Coefficients, kept only if the trace was asked to (benchmarks).
+    """
+
+    objective: float
+    gradient_norm: float
+    gap_estimate: float
+    seconds: float
+    bytes_read: int
+    coef: NDArray[np.float64] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The solution of a linear problem and the evidence for it.
+
+    Attributes
+    ----------
+    coef : ndarray of float64, shape (K, d + 1)
+        Coefficients, the intercept last (0 if none was fitted).
+    status : Status
+        How the solver ended.
+    objective : float
+        Exact F at `coef`.
+    gap_estimate : float
+        Newton decrement, an estimate of F - F*; within a factor of three in our tests.
+    gap_bound : float
+        Upper bound of F - F* that follows from strong convexity, ``|g|^2 / (2 lam)``; inf if lam = 0.
+    coef_bound : float
+        Upper bound of the Euclidean distance of the weights (without intercept) to the optimum's,
+        ``|g| / lam``; inf if lam = 0.
+    solver : str
+        The path taken: "newton", "halp", "exact" or "svrg-float32".
+    n_iter : int
+        Outer iterations.
+    trace : tuple of Iteration
+        One entry per exact pass.
+    exact_passes, packed_passes, factorisations : int
+        Reads of the float rows, reads of the packed copy, builds of the preconditioner.
+    """
+
+    coef: NDArray[np.float64]
+    status: Status
+    objective: float
+    gap_estimate: float
+    gap_bound: float
+    coef_bound: float
+    solver: str
+    n_iter: int
+    trace: tuple[Iteration, ...]
+    exact_passes: int = 0
+    packed_passes: int = 0
+    factorisations: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.status.value} (F = {self.objective:.10g}, estimated gap {self.gap_estimate:.1e}, "
+            f"bound {self.gap_bound:.1e}, {self.n_iter} iterations by {self.solver!r})"
+        )
+
+
+Report = Callable[[int, Iteration], None]  # called after each exact pass with its number

@@ -1,0 +1,176 @@
+"""Where float rows come from: any array-like, read in blocks so that an exact pass never needs X whole."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.errors import DataError
+from mezzotint.kernels import MAX_COLUMNS
+
+FloatArray = NDArray[Any]  # float32 or float64
+_CHUNK_BYTES = 2**24  # of converted rows held at a time
+
+
+class Source(Protocol):
+    """Float rows of a matrix, in blocks."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the blocks: float32 or float64, exact for the values of the source."""
+
+    @property
+    def whole(self) -> FloatArray | None:
+        """The whole matrix if it lies in memory (or is mapped) as C-contiguous floats, else None."""
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Rows [start, stop) as a C-contiguous float array."""
+
+    def rows(self, index: NDArray[np.int64]) -> FloatArray:
+        """The rows of an increasing index as a C-contiguous float array."""
+
+
+class ArraySource:
+    """An in-memory or memory-mapped array of any real dtype and memory order.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, d)
+        float64, float32, float16, integers or bool; uint16 if `bfloat16`.
+    bfloat16 : bool
+        The array holds the bit patterns of bfloat16 numbers.
+    """
+
+    def __init__(self, array: NDArray[Any], *, bfloat16: bool = False) -> None:
+        self._array = array
+        self._bfloat16 = bfloat16
+        exact_in_float32 = bfloat16 or array.dtype.itemsize <= 2 or array.dtype == np.float32
+        self._dtype = np.dtype(np.float32 if exact_in_float32 else np.float64)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._array.shape[0], self._array.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the blocks: float32 where that is exact, else float64."""
+        return self._dtype
+
+    @property
+    def whole(self) -> FloatArray | None:
+        """The array itself if kernels can read it as it is."""
+        a = self._array
+        ready = a.dtype == self._dtype and a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative
+        return np.asarray(a) if ready else None
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Rows [start, stop), converted."""
+        return self._convert(self._array[start:stop])
+
+    def rows(self, index: NDArray[np.int64]) -> FloatArray:
+        """The rows of an increasing index, converted."""
+        return self._convert(self._array[index])
+
+    def _convert(self, rows: NDArray[Any]) -> FloatArray:
+        if self._bfloat16:  # a bfloat16 is the upper half of a float32
+            return (rows.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return np.ascontiguousarray(rows, dtype=self._dtype)
+
+
+def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
+    """Yield ((first segment, count), rows) over the whole source, a bounded number of rows at a time."""
+    last = len(bounds) - 1
+    if source.whole is not None:
+        yield (0, last), source.whole
+        return
+    row_bytes = source.shape[1] * source.dtype.itemsize
+    first = 0
+    while first < last:
+        stop = first + 1
+        while stop < last and (bounds[stop + 1] - bounds[first]) * row_bytes <= _CHUNK_BYTES:
+            stop += 1
+        yield (first, stop - first), source.block(int(bounds[first]), int(bounds[stop]))
+        first = stop
+
+
+def as_source(X: Any) -> Source:  # noqa: N803, ANN401 - scikit-learn's name; any array-like
+    """Wrap any array-like of shape (n, d) as a Source, without copying where possible.
+
+    Accepts NumPy arrays and memmaps (floats, integers, bool, ml_dtypes' bfloat16), pandas and polars
+    frames, torch CPU tensors and nested sequences.
+
+    Raises
+    ------
+    DataError
+        For sparse, complex, non-numeric, non-2-D, empty or too wide input; the message says what to do.
+    """
+    if isinstance(X, ArraySource):
+        return X
+    _refuse_sparse(X)
+    bfloat16, array = _to_numpy(X)
+    _check_shape(array)
+    return ArraySource(_check_dtype(array), bfloat16=bfloat16)
+
+
+def _refuse_sparse(X: Any) -> None:  # noqa: N803, ANN401
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise DataError(
+            f"X is a sparse matrix ({type(X).__name__}, shape {X.shape}); mezzotint packs dense data only. "
+            "Pass X.toarray() if it fits into memory, or use a sparse solver of scikit-learn."
+        )
+
+
+def _to_numpy(X: Any) -> tuple[bool, NDArray[Any]]:  # noqa: N803, ANN401
+    """(is bfloat16, array); torch is recognised by name so that it is never imported here."""
+    if type(X).__module__.partition(".")[0] == "torch":
+        tensor = X.detach()
+        if tensor.device.type != "cpu":
+            raise DataError(f"X is a tensor on {tensor.device}; pass a CPU tensor: X.cpu().")
+        if str(tensor.dtype) == "torch.bfloat16":
+            return True, tensor.view(sys.modules["torch"].int16).numpy().view(np.uint16)
+        return False, tensor.numpy()
+    array = X if isinstance(X, np.ndarray) else np.asarray(X)
+    if array.dtype.name == "bfloat16":
+        return True, array.view(np.uint16)
+    return False, array
+
+
+def _check_shape(array: NDArray[Any]) -> None:
+    if array.ndim != 2:
+        raise DataError(
+            f"Expected 2D array, got {array.ndim}D array instead (shape {array.shape}). Reshape your data: "
+            "X.reshape(-1, 1) for a single feature, X.reshape(1, -1) for a single sample."
+        )
+    n, d = array.shape
+    if n < 1:
+        raise DataError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
+    if d < 1:
+        raise DataError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
+    if d > MAX_COLUMNS:
+        raise DataError(
+            f"X has {d} columns; at most {MAX_COLUMNS} are allowed (32-bit sums of codes must not overflow). "
+            "Drop or project columns."
+        )
+
+
+def _check_dtype(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind == "c":
+        raise DataError(f"Complex data not supported: X has dtype {array.dtype}. Pass real numbers.")
+    if array.dtype.kind in "fiub" and array.dtype.itemsize <= 8:
+        return array
+    if array.dtype.kind == "f":
+        return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"X has dtype {array.dtype} and cannot be read as numbers: {error}. Every argument must be a "
+            "number, not a string or an object; encode such columns first."
+        ) from error
