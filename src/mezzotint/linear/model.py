@@ -1,0 +1,182 @@
+"""The model that inner loops minimise: the loss of the coarse data, bent so that its gradient is exact at the centre.
+
+Around an exact centre with margins phi and gradient g,
+
+    Fq(z) = (1/S) sum_i s_i [ l(phi_i + z.xq_i) - l'(phi_i) z.xq_i ]  +  g.z  +  (lam/2) |z|^2  -  (1/2) z.R z
+
+reads only coarse samples xq, yet grad Fq(0) = g: where it stops moving, the float problem is solved.
+R is the curvature that rounding noise alone adds (its expectation), removed again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels import ops
+from mezzotint.linear.design import Coef, Design, RowArray
+from mezzotint.linear.objective import Evaluation, Problem, dot
+
+
+@dataclass(frozen=True, eq=False)
+class RowBuffers:
+    """Float32 arrays of one value per row and output, allocated once per fit.
+
+    psi holds the margins of the offset z, eta those of a Newton direction, scratch those of a search
+    direction or the change of l', second the curvatures (softmax: probabilities).
+    """
+
+    psi: RowArray
+    eta: RowArray
+    scratch: RowArray
+    second: RowArray
+    row_weights: RowArray | None  # softmax only: sample weights, shape (1, n)
+
+    @staticmethod
+    def of(problem: Problem) -> "RowBuffers":
+        """Allocate for a problem."""
+        shape = problem.n_outputs, problem.n_rows
+        one = (1, problem.n_rows)
+        softmax = problem.loss == "softmax"
+        weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
+        return RowBuffers(
+            psi=np.empty(shape, np.float32),
+            eta=np.empty(shape, np.float32),
+            scratch=np.empty(shape, np.float32),
+            second=np.empty(shape if softmax else one, np.float32),
+            row_weights=weights[None].astype(np.float32) if softmax else None,
+        )
+
+
+class InnerModel:
+    """Fq at one centre, and the offset z reached so far.
+
+    Parameters
+    ----------
+    problem : Problem
+    design : Design
+        The coarse samples (or the float rows: then Fq is F).
+    centre : Evaluation
+        Exact margins and gradient.
+    buffers : RowBuffers
+        Overwritten.
+    noise : ndarray of float64, shape (d,), or None
+        Mean squared rounding error per column to be removed from the curvature.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        design: Design,
+        centre: Evaluation,
+        buffers: RowBuffers,
+        noise: NDArray[np.float64] | None,
+    ) -> None:
+        self._problem = problem
+        self._design = design
+        self._centre = centre
+        self.buffers = buffers
+        self._noise = noise
+        self.reset()
+
+    def reset(self, *, keep_noise: bool = True) -> None:
+        """Return to the centre, z = 0."""
+        if not keep_noise:
+            self._noise = None
+        self.z = np.zeros_like(self._centre.coef)
+        self.gradient = self._centre.gradient
+        self.buffers.psi[:] = 0
+        self._update_rows(None)
+        self._mean_curvature = self._average_curvature() if self._noise is not None else None
+
+    def hessian_product(self, p: Coef, margins: RowArray) -> Coef:
+        """Return ``H p`` at the current z and leave ``Xq p`` in `margins`; one read of the samples."""
+        weights, probabilities = self._curvature_arguments()
+        product = self._design.curvature(p, weights, probabilities, margins) / self._problem.total_weight
+        return self._free(product + self._regulariser(p))
+
+    def slope_along(self, v: Coef, t: float) -> float:
+        """Return ``d Fq(z + t v) / dt``; `eta` holds the margins of v. Touches margins only."""
+        data = ops().line_slope(*self._row_arguments(), self.buffers.psi, self.buffers.eta, t, *self._labels(), n_threads=self._threads)
+        linear = dot(self._centre.gradient, v) + dot(self._regulariser(self.z), v)
+        return float(data) / self._problem.total_weight + linear + t * dot(self._regulariser(v), v)
+
+    def advance(self, v: Coef, t: float) -> None:
+        """Move to ``z + t v``; the gradient costs one read of the samples."""
+        self.z = self.z + t * v
+        self.buffers.eta *= np.float32(t)
+        self.buffers.psi += self.buffers.eta
+        change = self.buffers.scratch
+        self._update_rows(change)
+        data = self._design.gradient(change) / self._problem.total_weight
+        self.gradient = self._free(self._centre.gradient + self._regulariser(self.z) + data)
+
+    def curvature_at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Diagonal curvature of every output at some rows, shape (K, len(index))."""
+        return pointwise_curvature(self._problem, self.buffers.second, index)
+
+    @property
+    def _threads(self) -> int:
+        return self._problem.n_threads
+
+    def _row_arguments(self) -> tuple[str, NDArray[np.float64]]:
+        return self._problem.loss, self._centre.phi
+
+    def _labels(self) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        return self._problem.y, self._problem.weights
+
+    def _update_rows(self, change: RowArray | None) -> None:
+        ops().curvature_rows(
+            *self._row_arguments(),
+            None if change is None else self.buffers.psi,
+            *self._labels(),
+            c=change,
+            second=self.buffers.second,
+            n_threads=self._threads,
+        )
+
+    def _curvature_arguments(self) -> tuple[RowArray, RowArray | None]:
+        if self.buffers.row_weights is not None:
+            return self.buffers.row_weights, self.buffers.second
+        return self.buffers.second, None
+
+    def _regulariser(self, v: Coef) -> Coef:
+        """Return ``(lam - R) v``."""
+        out = self._problem.penalised(v)
+        if self._noise is not None and self._mean_curvature is not None:
+            mixed = (self._mean_curvature[:, :, None] * v[None, :, :-1]).sum(axis=1)
+            out[:, :-1] -= mixed * self._noise
+        return out
+
+    def _free(self, gradient: Coef) -> Coef:
+        """Without an intercept its column stays zero; softmax gradients sum to zero over the classes."""
+        if not self._problem.fit_intercept:
+            gradient[:, -1] = 0.0
+        return gradient
+
+    def _average_curvature(self) -> NDArray[np.float64]:
+        """Average of ``s_i d2l/dm2`` over a spread of rows, shape (K, K)."""
+        n = self._problem.n_rows
+        index = np.unique(np.linspace(0, n - 1, min(n, 4096)).astype(np.int64))
+        weights = np.ones(len(index)) if self._problem.weights is None else self._problem.weights[index]
+        total = max(float(weights.sum()), 1e-300)
+        if self._problem.loss != "softmax":
+            return np.eye(self._problem.n_outputs) * (self.buffers.second[0, index].astype(np.float64).sum() / total)
+        p = self.buffers.second[:, index].astype(np.float64)
+        weighted = p * (weights / total)
+        out = np.stack([-(weighted * row).sum(axis=1) for row in p])
+        out[np.diag_indices_from(out)] += weighted.sum(axis=1)
+        return out
+
+
+def pointwise_curvature(problem: Problem, second: RowArray, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Diagonal curvatures l'' without sample weights, shape (K or 1, len(index)).
+
+    `second` holds ``s l''`` for one-output losses and probabilities for softmax.
+    """
+    values: NDArray[np.float64] = second[:, index].astype(np.float64)
+    if problem.loss == "softmax":
+        return values * (1.0 - values)
+    if problem.weights is None:
+        return values
+    return values / np.maximum(problem.weights[index], 1e-300)

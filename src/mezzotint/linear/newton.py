@@ -1,0 +1,363 @@
+"""Newton-PCG on the packed copy, preconditioned by a row sample's curvature, inside an exact outer loop.
+
+No step size, no batch, no epoch length; indifferent to column scales and spectra. Each outer step is
+accepted on the exact objective only, and a ladder of ever more exact inner models ends in Newton's method
+on the float data itself:
+
+    PACKED       coarse samples, curvature of their rounding noise removed
+    PACKED_PLAIN coarse samples as they are (always positive semidefinite)
+    FLOAT        the same iteration on the float rows
+    EXACT        the preconditioner becomes the Hessian of all rows
+"""
+
+import time
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels import ops
+from mezzotint.linear.certificate import certify
+from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
+from mezzotint.linear.model import InnerModel, RowBuffers, pointwise_curvature
+from mezzotint.linear.objective import Evaluation, Problem, dot, norm
+from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
+from mezzotint.linear.preconditioner import SampleCurvature
+from mezzotint.linear.result import Iteration, Report, Result, Status
+from mezzotint.linear.sample import RowSample, draw_sample, sample_size
+from mezzotint.packed import ArraySource
+
+_ETA = 0.01  # inner reduction of the gradient per outer step
+_ETA_CG = 0.1  # reduction per linear solve
+_MAX_NEWTON = 6  # inner Newton steps per outer step
+_MAX_CG = 30
+_GUARD = 0.03
+_SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
+_SAFETY = 10.0  # iterate until the estimated gap is this much below the tolerance
+_EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
+
+
+class Mode(IntEnum):
+    """Which data the inner model reads; higher is slower and safer."""
+
+    PACKED = 0
+    PACKED_PLAIN = 1
+    FLOAT = 2
+    EXACT = 3
+
+
+def is_small(n_rows: int, n_columns: int, bits: int) -> bool:
+    """Whether Newton's method on all float rows is cheaper than packing."""
+    return sample_size(n_rows, n_columns, bits) >= _SMALL_SHARE * n_rows
+
+
+def solve_newton(
+    problem: Problem,
+    *,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    seed: int = 0,
+    start: Coef | None = None,
+    started_at: float | None = None,
+    keep_coef: bool = False,
+    report: Report | None = None,
+) -> Result:
+    """Minimise the exact objective of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        Without a packed copy the same iteration runs on the float rows.
+    tol : float
+        Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by the Newton decrement with
+        a safety factor of ten.
+    max_iter : int
+        Outer iterations (exact passes that move the centre).
+    seed : int
+        Of the row sample.
+    start : ndarray of float64, shape (K, d + 1), or None
+        Starting point; None starts from the optimum of the row sample.
+    started_at : float or None
+        `time.perf_counter()` value that the trace counts from.
+    keep_coef : bool
+        Keep the coefficients of every iteration in the trace.
+    report : callable or None
+        Called with each iteration.
+
+    Returns
+    -------
+    Result
+    """
+    solver = _Newton(problem, tol=tol, max_iter=max_iter, seed=seed, keep_coef=keep_coef, report=report)
+    if started_at is not None:
+        solver.started = started_at
+    return solver.run(start)
+
+
+class _Newton:
+    """State of one fit."""
+
+    def __init__(
+        self, problem: Problem, *, tol: float, max_iter: int, seed: int, keep_coef: bool, report: Report | None
+    ) -> None:
+        self.started = time.perf_counter()
+        self.problem = problem
+        self._tol, self._max_iter, self._seed = tol, max_iter, seed
+        self._keep_coef, self._report = keep_coef, report
+        self._buffers = RowBuffers.of(problem)
+        self._phi = np.empty((problem.n_outputs, problem.n_rows))
+        self._trace: list[Iteration] = []
+        self._exact_passes = 0
+        self._designs: dict[bool, Design] = {}
+        n, d = problem.source.shape
+        bits = problem.packed.bits if problem.packed is not None else 32
+        size = sample_size(n, d, bits)
+        small = problem.packed is None and size >= _SMALL_SHARE * n
+        self._sample = draw_sample(problem, n if small else size, seed)
+        self._mode = self._first_mode(small)
+        self._metric = self._make_metric(self._sample, exact=self._mode == Mode.EXACT)
+        self._fresh_rate = np.inf  # PCG iterations per decade right after a build
+        self._just_built = False
+        self._scale_floor = 0.0
+
+    def _first_mode(self, small: bool) -> Mode:
+        if self.problem.packed is not None:
+            return Mode.PACKED
+        return Mode.EXACT if small and self._sample.is_everything else Mode.FLOAT
+
+    def _make_metric(self, sample: RowSample, *, exact: bool) -> SampleCurvature:
+        return SampleCurvature(
+            sample.rows,
+            sample.weights,
+            self.problem.penalty,
+            fit_intercept=self.problem.fit_intercept,
+            held_out=sample.held_out,
+            exact=exact,
+            n_threads=self.problem.n_threads,
+        )
+
+    # ---- the outer loop
+
+    def run(self, start: Coef | None) -> Result:
+        centre = self._evaluate(self._warm_start() if start is None else start)
+        self._scale_floor = 1e-6 * self._objective_at_zero()
+        self._rebuild(self._buffers_at(centre))
+        decrement = self._decrement(centre)
+        self._record(centre, decrement)
+        status = Status.ITERATION_LIMIT
+        stalls = n_iter = 0
+        while n_iter < self._max_iter:
+            if self._is_converged(centre, decrement):
+                status = Status.CONVERGED
+                break
+            n_iter += 1
+            previous, centre = centre, self._outer_step(centre)
+            before, decrement = decrement, self._decrement(centre)
+            self._record(centre, decrement)
+            stuck = decrement > 0.3 * before
+            stalls = stalls + 1 if stuck else 0
+            if stuck and self._at_floor(previous, centre, decrement, stalls):
+                status = Status.FLOOR
+                break
+            if stuck and not self._climb() and stalls >= 3:
+                status = Status.STALLED
+                break
+        return self._finish(centre, status, n_iter)
+
+    def _outer_step(self, centre: Evaluation) -> Evaluation:
+        if self._mode == Mode.EXACT:
+            self._rebuild(self._buffers_at(centre))
+        model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
+        z = self._minimise(model, centre)
+        return self._backtrack(centre, z)
+
+    def _backtrack(self, centre: Evaluation, z: Coef) -> Evaluation:
+        """Accept the longest of z, z/2, z/4, ... on the exact objective; else stay."""
+        slope = dot(centre.gradient, z)
+        for _ in range(12):
+            trial = self._evaluate(centre.coef + z)
+            rounding = 4e-16 * abs(centre.value)
+            flat = trial.value <= centre.value + rounding and norm(trial.gradient) <= norm(centre.gradient)
+            if trial.value <= centre.value + 1e-4 * slope or flat:
+                return trial
+            z = 0.5 * z
+        return self._evaluate(centre.coef)
+
+    def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
+        """Trust the sample's decrement only as far as to ask the data; then believe the data."""
+        tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
+        return 0.5 * decrement <= tol * self._scale(centre)
+
+    def _scale(self, centre: Evaluation) -> float:
+        return max(abs(centre.value), self._scale_floor)
+
+    def _at_floor(self, before: Evaluation, after: Evaluation, decrement: float, stalls: int) -> bool:
+        """No progress although the gap is already at the level of rounding errors."""
+        limit = 1e-9 if stalls >= 2 else 1e-13
+        unmoved = after.value >= before.value - 1e-15 * abs(before.value)
+        return unmoved and 0.5 * decrement <= limit * self._scale(after)
+
+    def _climb(self) -> bool:
+        """Step up the ladder; False at its top."""
+        n, d = self.problem.source.shape
+        top = Mode.EXACT if n * d * d * self.problem.n_outputs <= _EXACT_WORK else Mode.FLOAT
+        if self._mode >= top:
+            return False
+        self._mode = Mode(self._mode + 1)
+        if self._mode == Mode.EXACT:
+            self._sample = draw_sample(self.problem, n, self._seed)
+            self._metric = self._make_metric(self._sample, exact=True)
+        return True
+
+    # ---- the inner loop
+
+    def _minimise(self, model: InnerModel, centre: Evaluation) -> Coef:
+        """Reduce the model's gradient by _ETA with a few Newton steps; returns the offset z."""
+        target = _ETA**2 * self._squared_norm(centre.gradient)
+        quadratic = self.problem.loss == "squared"
+        for _ in range(1 if self._mode >= Mode.FLOAT else _MAX_NEWTON):
+            rule = StopRule(
+                relative=0.0 if quadratic else _ETA_CG**2,
+                absolute=0.25 * target,
+                max_iterations=_MAX_CG,
+                guard=_GUARD if self._mode < Mode.FLOAT else 0.0,
+            )
+            step = self._step(model, rule)
+            if not step.trusted and self._mode == Mode.PACKED:
+                self._mode = Mode.PACKED_PLAIN
+                model.reset(keep_noise=False)
+                continue
+            if quadratic:
+                return step.direction
+            if not step.direction.any():
+                break
+            self._move(model, step)
+            if self._mode >= Mode.FLOAT or self._squared_norm(model.gradient) <= target:
+                break
+            self._rebuild_if_worn(model, step)
+        return model.z
+
+    def _step(self, model: InnerModel, rule: StopRule) -> NewtonStep:
+        buffers = model.buffers
+        return newton_step(model.hessian_product, self._metric, model.gradient, rule, buffers.eta, buffers.scratch)
+
+    @staticmethod
+    def _move(model: InnerModel, step: NewtonStep) -> None:
+        v = step.direction
+        t = line_search(lambda t: model.slope_along(v, t), dot(model.gradient, v))
+        model.advance(v, t)
+
+    def _rebuild_if_worn(self, model: InnerModel, step: NewtonStep) -> None:
+        """Build M anew when the extra iterations that its age costs outweigh a build."""
+        if self._just_built:
+            self._just_built, self._fresh_rate = False, step.per_decade
+        extra = step.per_decade - self._fresh_rate
+        pass_cost = 2.4 * self._design().pass_bytes  # multiply-adds a core does while it reads a byte
+        if step.per_decade > 1.5 * self._fresh_rate and 3 * extra * pass_cost > self._metric.build_cost:
+            self._rebuild(model.curvature_at(self._sample.index))
+
+    # ---- pieces
+
+    def _warm_start(self) -> Coef:
+        """Optimum of the sample, roughly: a few Newton-PCG steps in cache."""
+        problem = self.problem
+        if self._sample.is_everything:
+            return problem.zeros()
+        small = Problem(
+            source=ArraySource(self._sample.rows),
+            packed=None,
+            loss=problem.loss,
+            y=np.ascontiguousarray(problem.y[:, self._sample.index]),
+            n_outputs=problem.n_outputs,
+            weights=None if problem.weights is None else self._sample.weights,
+            penalty=problem.penalty * problem.total_weight / max(float(self._sample.weights.sum()), 1e-300),
+            fit_intercept=problem.fit_intercept,
+            n_threads=problem.n_threads,
+        )
+        centre = small.evaluate(small.zeros())
+        model = InnerModel(small, FloatDesign(small.source, problem.n_threads), centre, RowBuffers.of(small), None)
+        self._rebuild(model.curvature_at(np.arange(small.n_rows)))
+        rule = StopRule(relative=1e-4, absolute=0.0, max_iterations=8, guard=0.0)
+        for _ in range(1 if problem.loss == "squared" else 4):
+            step = self._step(model, rule)
+            if problem.loss == "squared":
+                return step.direction
+            self._move(model, step)
+        return model.z
+
+    def _design(self) -> Design:
+        packed = self._mode < Mode.FLOAT
+        if packed not in self._designs:
+            threads = self.problem.n_threads
+            if packed and self.problem.packed is not None:
+                self._designs[packed] = PackedDesign(self.problem.packed, threads)
+            else:
+                self._designs[packed] = FloatDesign(self.problem.source, threads)
+        return self._designs[packed]
+
+    def _noise(self) -> NDArray[np.float64] | None:
+        return self.problem.packed.noise if self._mode == Mode.PACKED and self.problem.packed is not None else None
+
+    def _evaluate(self, coef: Coef) -> Evaluation:
+        self._exact_passes += 1
+        return self.problem.evaluate(coef, self._phi)
+
+    def _objective_at_zero(self) -> float:
+        """F at zero coefficients costs no read of X."""
+        phi = np.zeros((self.problem.n_outputs, self.problem.n_rows))
+        return float(ops().loss_sum(self.problem.loss, phi, self.problem.y, self.problem.weights)) / self.problem.total_weight
+
+    def _buffers_at(self, centre: Evaluation) -> NDArray[np.float64]:
+        """Curvature of the sampled rows at an exact centre."""
+        index = self._sample.index
+        phi = np.ascontiguousarray(centre.phi[:, index])
+        y = np.ascontiguousarray(self.problem.y[:, index])
+        rows = self.problem.n_outputs if self.problem.loss == "softmax" else 1
+        second = np.empty((rows, len(index)), np.float32)
+        ops().curvature_rows(
+            self.problem.loss, phi, None, y, None, c=None, second=second, n_threads=self.problem.n_threads
+        )
+        values = second.astype(np.float64)
+        return values * (1.0 - values) if self.problem.loss == "softmax" else values
+
+    def _rebuild(self, curvature: NDArray[np.float64]) -> None:
+        self._metric.build(curvature, self._sample.weights)
+        self._just_built = True
+
+    def _squared_norm(self, gradient: Coef) -> float:
+        return dot(gradient, self._metric.solve(gradient))
+
+    def _decrement(self, centre: Evaluation) -> float:
+        return self._squared_norm(centre.gradient)
+
+    def _record(self, centre: Evaluation, decrement: float) -> None:
+        read = sum(design.n_passes * design.pass_bytes for design in self._designs.values())
+        n, d = self.problem.source.shape
+        iteration = Iteration(
+            objective=centre.value,
+            gradient_norm=norm(centre.gradient),
+            gap_estimate=0.5 * decrement,
+            seconds=time.perf_counter() - self.started,
+            bytes_read=read + self._exact_passes * n * d * self.problem.source.dtype.itemsize,
+            coef=centre.coef.copy() if self._keep_coef else None,
+        )
+        self._trace.append(iteration)
+        if self._report is not None:
+            self._report(len(self._trace), iteration)
+
+    def _finish(self, centre: Evaluation, status: Status, n_iter: int) -> Result:
+        certificate = certify(self.problem, centre, self._trace[-1].gap_estimate)
+        return Result(
+            coef=centre.coef,
+            status=status,
+            objective=centre.value,
+            gap_estimate=certificate.gap_estimate,
+            gap_bound=certificate.gap_bound,
+            coef_bound=certificate.coef_bound,
+            solver="exact" if self._mode == Mode.EXACT else "newton",
+            n_iter=n_iter,
+            trace=tuple(self._trace),
+            exact_passes=self._exact_passes,
+            packed_passes=sum(design.n_passes for design in self._designs.values()),
+            factorisations=self._metric.n_builds,
+        )

@@ -1,0 +1,92 @@
+"""Row samples: how many rows the preconditioner is built from, and which."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.linear.objective import Problem
+from mezzotint.random import sample_indices
+
+_STREAM = 2  # random bits of the row sample
+_HELD_OUT = 128
+_FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowSample:
+    """Sampled rows with their labels and weights.
+
+    Attributes
+    ----------
+    index : ndarray of int64, shape (S,)
+        Increasing row numbers; rows of weight zero are never drawn.
+    rows : ndarray of shape (S, d)
+        The rows.
+    weights : ndarray of float64, shape (S,)
+        Their sample weights.
+    held_out : ndarray of shape (h, d) or None
+        Other rows, used to measure what the sample does not see.
+    """
+
+    index: NDArray[np.int64]
+    rows: NDArray[Any]
+    weights: NDArray[np.float64]
+    held_out: NDArray[Any] | None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every row is in the sample."""
+        return self.held_out is None
+
+
+def sample_size(n_rows: int, n_columns: int, bits: int) -> int:
+    """Rows to sample: the least cost of factorisations, sample products and packed passes.
+
+    Fewer rows make cheaper factors but more iterations; the relative numbers of iterations (1 at six
+    times the columns to 2.8 at a quarter of them) are measured ones, see docs/log.md.
+    """
+    d = n_columns
+    options = [(6 * d, 1.0), (4 * d, 1.15), (3 * d, 1.25), (2 * d, 1.6)]
+    options += [(min(1024, d // 2), 2.2), (min(512, d // 4), 2.8)]
+    floor = 8192 if d <= 512 else 256  # rare columns of narrow data must be seen
+    best_cost, best_size = np.inf, n_rows
+    for size, iterations in options:
+        size = min(n_rows, max(size, floor))
+        cost = _cost(size, d, 1.0 if size == n_rows else iterations, n_rows * d * bits / 8)
+        if cost < best_cost:
+            best_cost, best_size = cost, size
+    return best_size
+
+
+def _cost(size: int, d: int, iterations: float, packed_bytes: float) -> float:
+    if size < d:
+        factor = size * size * d / 2 + 2.5 * size**3 / 3
+    else:
+        factor = 2.5 * (size * d * d / 2 + d**3 / 3)
+    solve_bytes = min(size, d) * d * 8
+    return factor / _FLOPS + (30 * size * d * 8 + 30 * iterations * (packed_bytes + solve_bytes)) / _BANDWIDTH
+
+
+def draw_sample(problem: Problem, size: int, seed: int) -> RowSample:
+    """Draw `size` rows of positive weight without replacement, and a few more to hold out."""
+    n = problem.n_rows
+    eligible = None if problem.weights is None else np.flatnonzero(problem.weights > 0)
+    n_eligible = n if eligible is None else len(eligible)
+    if size >= n_eligible:
+        index = np.arange(n) if eligible is None else eligible
+        return _take(problem, index.astype(np.int64), None)
+    drawn = sample_indices(n_eligible, min(n_eligible, size + _HELD_OUT), seed, stream=_STREAM)
+    held = np.zeros(len(drawn), dtype=bool)
+    held[np.linspace(0, len(drawn) - 1, len(drawn) - size).astype(np.int64)] = True
+    rows = drawn if eligible is None else eligible[drawn]
+    return _take(problem, rows[~held], problem.source.rows(rows[held]))
+
+
+def _take(problem: Problem, index: NDArray[np.int64], held_out: NDArray[Any] | None) -> RowSample:
+    whole = problem.source.whole
+    everything = len(index) == problem.n_rows and whole is not None
+    rows = whole if everything and whole is not None else problem.source.rows(index)
+    weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
+    return RowSample(index=index, rows=rows, weights=weights, held_out=held_out)
