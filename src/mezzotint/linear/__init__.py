@@ -1,1 +1,1 @@
-"""(to be written)"""
+"""Linear models trained on packed data."""

@@ -104,9 +104,9 @@ class InnerModel:
     def advance(self, v: Coef, t: float) -> None:
         """Move to ``z + t v``; the gradient costs one read of the samples."""
         self.z = self.z + t * v
-        self.buffers.eta *= np.float32(t)
-        self.buffers.psi += self.buffers.eta
-        change = self.buffers.scratch
+        psi, eta, change = self.buffers.psi, self.buffers.eta, self.buffers.scratch
+        eta *= np.float32(t)
+        psi += eta
         self._update_rows(change)
         data = self._design.gradient(change) / self._problem.total_weight
         self.gradient = self._free(self._centre.gradient + self._regulariser(self.z) + data)

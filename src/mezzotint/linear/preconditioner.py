@@ -135,6 +135,7 @@ class _Cholesky:
         self._penalty = penalty
         self._threads = n_threads
         self._bounds = segment_bounds(*rows.shape)
+        self._all = (0, len(self._bounds) - 1)
         self._l: NDArray[Any] = np.eye(1)
         self._j: NDArray[np.float64] = np.ones(1)
 
@@ -170,6 +171,7 @@ class _Woodbury:
         self._penalty = penalty
         self._threads = n_threads
         self._bounds = segment_bounds(*rows.shape)
+        self._all = (0, len(self._bounds) - 1)
         self._k = ops().gram(np.ascontiguousarray(rows.T), None, n_threads=n_threads)
         self._energy = 0.0 if held is None else _energy_outside(rows, held, self._k, n_threads)
         self._rho = penalty
@@ -209,11 +211,11 @@ class _Woodbury:
     def _times_rows(self, r: Coef) -> NDArray[np.float64]:
         out = np.empty((len(r), len(self._rows)), dtype=np.float32)
         padded = np.concatenate([r, np.zeros((len(r), 1))], axis=1)
-        ops().float_margins(self._rows, self._bounds, None, padded, out, n_threads=self._threads)
+        ops().float_margins(self._rows, self._bounds, self._all, padded, out, n_threads=self._threads)
         return out.astype(np.float64)
 
     def _transposed(self, c: NDArray[np.float64]) -> Coef:
-        partials = ops().float_gradient(self._rows, self._bounds, None, c.astype(np.float32), n_threads=self._threads)
+        partials = ops().float_gradient(self._rows, self._bounds, self._all, c.astype(np.float32), n_threads=self._threads)
         total: Coef = ops().tree_sum(partials)
         return total[:, :-1]
 
@@ -222,7 +224,7 @@ def _weighted_sum(
     rows: NDArray[Any], omega: NDArray[np.float64], bounds: NDArray[np.int64], n_threads: int
 ) -> NDArray[np.float64]:
     """Return ``A^T omega`` in a fixed order."""
-    partials = ops().float_gradient(rows, bounds, None, omega[None].astype(np.float32), n_threads=n_threads)
+    partials = ops().float_gradient(rows, bounds, (0, len(bounds) - 1), omega[None].astype(np.float32), n_threads=n_threads)
     total: NDArray[np.float64] = ops().tree_sum(partials)[0, :-1]
     return total
 
@@ -241,7 +243,7 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     n_sample, d = rows.shape
     cross = np.empty((len(held), n_sample), dtype=np.float32)
     padded = np.concatenate([held.astype(np.float64), np.zeros((len(held), 1))], axis=1)
-    ops().float_margins(rows, segment_bounds(*rows.shape), None, padded, cross, n_threads=n_threads)
+    ops().float_margins(rows, segment_bounds(*rows.shape), (0, len(segment_bounds(*rows.shape)) - 1), padded, cross, n_threads=n_threads)
     m = k.copy()
     diagonal = np.diag_indices_from(m)
     m[diagonal] += m.dtype.type(1e-5) * m[diagonal].sum() / m.dtype.type(n_sample)

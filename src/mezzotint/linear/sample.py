@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.linear.objective import Problem
-from mezzotint.random import sample_indices
+from mezzotint.random import sample_rows
 
 _STREAM = 2  # random bits of the row sample
 _HELD_OUT = 128
@@ -77,7 +77,7 @@ def draw_sample(problem: Problem, size: int, seed: int) -> RowSample:
     if size >= n_eligible:
         index = np.arange(n) if eligible is None else eligible
         return _take(problem, index.astype(np.int64), None)
-    drawn = sample_indices(n_eligible, min(n_eligible, size + _HELD_OUT), seed, stream=_STREAM)
+    drawn = np.sort(sample_rows(seed, n_eligible, min(n_eligible, size + _HELD_OUT), stream=_STREAM))
     held = np.zeros(len(drawn), dtype=bool)
     held[np.linspace(0, len(drawn) - 1, len(drawn) - size).astype(np.int64)] = True
     rows = drawn if eligible is None else eligible[drawn]

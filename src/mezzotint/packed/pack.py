@@ -10,7 +10,7 @@ from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.matrix import PackedMatrix
 from mezzotint.packed.sources import FloatArray, Source, as_source, chunks
-from mezzotint.random import sample_indices
+from mezzotint.random import sample_rows
 
 _SCALE_ROWS = 4096  # rows that the columns' ranges are taken from
 _SCALE_STREAM = 1  # stream of random bits that draws them
@@ -93,7 +93,7 @@ def pack_source(
     """Pack a checked Source; see `pack`."""
     n, d = source.shape
     layout = Layout(n_rows=n, n_columns=d, bits=bits)
-    sample = source.rows(sample_indices(n, min(n, _SCALE_ROWS), seed, stream=_SCALE_STREAM))
+    sample = source.rows(np.sort(sample_rows(seed, n, min(n, _SCALE_ROWS), stream=_SCALE_STREAM)))
     check_finite_rows(sample, source, n_threads)
     offset, scale, noise = ops().column_scales(sample, bits, n_threads=n_threads)
     codes = np.empty(layout.n_bytes, dtype=np.uint8)
