@@ -1,3 +1,47 @@
-"""mezzotint: train models in few bits and reach the answer of full precision."""
+"""mezzotint: train models in few bits and reach the answer of full precision.
+
+``import mezzotint`` loads NumPy only; everything else loads on first use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from mezzotint.errors import (
+    DataError,
+    FileError,
+    FormatError,
+    KernelUnavailableError,
+    MezzotintError,
+    ParameterError,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "FileError",
+    "FormatError",
+    "KernelUnavailableError",
+    "MezzotintError",
+    "PackedMatrix",
+    "ParameterError",
+    "pack",
+]
+
+_LAZY = {"PackedMatrix": "mezzotint.packed", "pack": "mezzotint.packed"}
+_SUBMODULES = ("formats", "kernels", "linear", "packed", "random")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+    elif name in _SUBMODULES:
+        value = import_module(f"mezzotint.{name}")
+    else:
+        raise AttributeError(f"module 'mezzotint' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBMODULES, "__version__"])

@@ -88,7 +88,8 @@ def _apply_cap() -> None:
     order = ["reference", *compiled()]
     if cap not in order:
         raise KernelUnavailableError(
-            f"MEZZOTINT_ISA={cap!r} is unknown; allowed: {', '.join(order)}. Unset it to let mezzotint choose."
+            f"MEZZOTINT_ISA={cap!r} is unknown; allowed: {', '.join(order)}. "
+            "Unset it to let mezzotint choose."
         )
     allowed = order[: order.index(cap) + 1]
     _select([name for name in available() if name in allowed][-1])

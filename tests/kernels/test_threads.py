@@ -1,0 +1,148 @@
+"""Would catch: a result that depends on the number of threads, or a race (make tsan runs this file too).
+
+One entry per threaded operation; an entry runs as soon as the native module has the operation.
+"""
+
+import inspect
+import threading
+
+import numpy as np
+
+from mezzotint.kernels import Layout, native, segment_bounds
+
+N_ROWS, N_COLUMNS, N_OUTPUTS = 1_000, 37, 3
+THREADS = (1, 2, 3, 7)
+
+
+class Problem:
+    """Small random arguments, shared read-only by all operations."""
+
+    def __init__(self, rng):
+        self.x = rng.standard_normal((N_ROWS, N_COLUMNS)).astype(np.float32)
+        self.bounds = segment_bounds(N_ROWS, N_COLUMNS)
+        self.segments = (0, len(self.bounds) - 1)
+        self.layout = Layout(n_rows=N_ROWS, n_columns=N_COLUMNS, bits=8)
+        self.codes = rng.integers(0, 256, self.layout.n_bytes, dtype=np.uint8)
+        self.offset = rng.standard_normal(N_COLUMNS)
+        self.scale = rng.uniform(0.01, 0.02, N_COLUMNS)
+        self.v = rng.standard_normal((N_OUTPUTS, N_COLUMNS + 1))
+        self.c = rng.standard_normal((N_OUTPUTS, N_ROWS)).astype(np.float32)
+        self.y = rng.standard_normal((N_OUTPUTS, N_ROWS))
+        self.weights = rng.uniform(0.5, 2, N_ROWS)
+
+    def rows(self):
+        return np.zeros((N_OUTPUTS, N_ROWS), np.float32)
+
+
+def column_scales(p, n_threads):
+    return native.column_scales(p.x, 8, n_threads=n_threads)
+
+
+def pack_rows(p, n_threads):
+    codes = np.zeros_like(p.codes)
+    bad = native.pack_rows(p.x, p.layout, p.offset, p.scale, codes, 0, n_threads=n_threads)
+    return bad, codes
+
+
+def unpack_rows(p, n_threads):
+    out = np.empty_like(p.x)
+    native.unpack_rows(p.codes, p.layout, p.offset, p.scale, 0, N_ROWS, out, n_threads=n_threads)
+    return out
+
+
+def packed_margins(p, n_threads):
+    out = p.rows()
+    native.packed_margins(p.codes, p.layout, p.offset, p.scale, p.v, out, n_threads=n_threads)
+    return out
+
+
+def packed_gradient(p, n_threads):
+    return native.packed_gradient(p.codes, p.layout, p.offset, p.scale, p.c, n_threads=n_threads)
+
+
+def packed_curvature(p, n_threads):
+    out, weights = p.rows(), np.abs(p.c)
+    partials = native.packed_curvature(
+        p.codes, p.layout, p.offset, p.scale, p.v, weights, None, out, n_threads=n_threads
+    )
+    return out, partials
+
+
+def exact_pass(p, n_threads):
+    phi = np.zeros((N_OUTPUTS, N_ROWS))
+    sums = native.exact_pass(
+        p.x, p.bounds, p.segments, p.v, "squared", p.y, p.weights, phi, n_threads=n_threads
+    )
+    return phi, *sums
+
+
+def float_margins(p, n_threads):
+    out = p.rows()
+    native.float_margins(p.x, p.bounds, p.segments, p.v, out, n_threads=n_threads)
+    return out
+
+
+def float_gradient(p, n_threads):
+    return native.float_gradient(p.x, p.bounds, p.segments, p.c, n_threads=n_threads)
+
+
+def first_nonfinite(p, n_threads):
+    return native.first_nonfinite(p.x, n_threads)
+
+
+def gram(p, n_threads):
+    return native.gram(p.x, p.weights, n_threads=n_threads)
+
+
+OPERATIONS = [
+    column_scales,
+    pack_rows,
+    unpack_rows,
+    packed_margins,
+    packed_gradient,
+    packed_curvature,
+    exact_pass,
+    float_margins,
+    float_gradient,
+    first_nonfinite,
+    gram,
+]
+PRESENT = [operation for operation in OPERATIONS if hasattr(native, operation.__name__)]
+
+
+def as_bytes(result):
+    parts = result if isinstance(result, tuple) else (result,)
+    return b"".join(np.asarray(part).tobytes() for part in parts)
+
+
+def test_the_number_of_threads_does_not_show(rng):
+    problem = Problem(rng)
+    for operation in PRESENT:
+        results = {as_bytes(operation(problem, n_threads)) for n_threads in THREADS}
+        assert len(results) == 1, operation.__name__
+
+
+def test_callers_in_several_python_threads_do_not_disturb_each_other(rng):
+    problem = Problem(rng)
+    expected = {operation: as_bytes(operation(problem, 1)) for operation in PRESENT}
+    wrong = []
+
+    def call_all():
+        for operation in PRESENT:
+            if as_bytes(operation(problem, 2)) != expected[operation]:
+                wrong.append(operation.__name__)
+
+    callers = [threading.Thread(target=call_all) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def test_every_threaded_operation_is_listed_here():
+    public = {
+        name: f for name, f in vars(native).items() if inspect.isfunction(f) and not name.startswith("_")
+    }
+    threaded = {name for name, f in public.items() if "n_threads" in inspect.signature(f).parameters}
+    assert threaded <= {operation.__name__ for operation in OPERATIONS}
