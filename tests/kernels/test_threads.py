@@ -28,6 +28,8 @@ class Problem:
         self.v = rng.standard_normal((N_OUTPUTS, N_COLUMNS + 1))
         self.c = rng.standard_normal((N_OUTPUTS, N_ROWS)).astype(np.float32)
         self.y = rng.standard_normal((N_OUTPUTS, N_ROWS))
+        self.phi = rng.standard_normal((1, N_ROWS))
+        self.labels = rng.integers(0, 2, (1, N_ROWS)).astype(np.float64)
         self.weights = rng.uniform(0.5, 2, N_ROWS)
 
     def rows(self):
@@ -86,8 +88,35 @@ def float_gradient(p, n_threads):
     return native.float_gradient(p.x, p.bounds, p.segments, p.c, n_threads=n_threads)
 
 
+def float_curvature(p, n_threads):
+    out, weights = p.rows(), np.abs(p.c)
+    partials = native.float_curvature(p.x, p.bounds, p.segments, p.v, weights, None, out, n_threads=n_threads)
+    return out, partials
+
+
+def curvature_rows(p, n_threads):
+    c, second = p.rows(), p.rows()[:1]
+    native.curvature_rows(
+        "logistic", p.phi, p.c[:1], p.labels, p.weights, c=c[:1], second=second, n_threads=n_threads
+    )
+    return c, second
+
+
+def line_slope(p, n_threads):
+    return native.line_slope("logistic", p.phi, None, p.c[:1], 0.5, p.labels, p.weights, n_threads=n_threads)
+
+
+def loss_sum(p, n_threads):
+    return native.loss_sum("logistic", p.phi, p.labels, p.weights, n_threads=n_threads)
+
+
 def first_nonfinite(p, n_threads):
-    return native.first_nonfinite(p.x, n_threads)
+    return native.first_nonfinite(p.x, n_threads=n_threads)
+
+
+def cholesky(p, n_threads):
+    factor = p.x.T @ p.x + np.eye(N_COLUMNS, dtype=np.float32)
+    return native.cholesky(factor, n_threads=n_threads), np.tril(factor)
 
 
 def gram(p, n_threads):
@@ -104,8 +133,13 @@ OPERATIONS = [
     exact_pass,
     float_margins,
     float_gradient,
+    float_curvature,
+    curvature_rows,
+    line_slope,
+    loss_sum,
     first_nonfinite,
     gram,
+    cholesky,
 ]
 PRESENT = [operation for operation in OPERATIONS if hasattr(native, operation.__name__)]
 
