@@ -126,9 +126,10 @@ def round_array(
     nearest = np.rint(values / scale)
     remainder = values - nearest * scale
     if mode is Rounding.NEAREST_EVEN:
-        # A true tie has an exact quotient, so rint took the even code; a false one is repaired here.
-        up, down = remainder > 0.5 * scale, remainder < -0.5 * scale
-    elif mode is Rounding.TOWARD_ZERO:
+        # A tie (n + 1/2) * scale is a double, and the quotients of its neighbours lie more than half a place
+        # away from n + 1/2: the division cannot turn them into ties, so rint has decided right.
+        return nearest
+    if mode is Rounding.TOWARD_ZERO:
         up, down = (values < 0) & (remainder > 0), (values > 0) & (remainder < 0)
     else:
         assert random_bits is not None  # _check_random_bits refused it
