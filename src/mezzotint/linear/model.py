@@ -87,7 +87,7 @@ class InnerModel:
         self.gradient = self._centre.gradient
         self.buffers.psi[:] = 0
         self._update_rows(None)
-        self._mean_curvature = self._average_curvature() if self._noise is not None else None
+        self._mean_curvature = average_curvature(self._problem, self.buffers.second) if self._noise is not None else None
 
     def hessian_product(self, p: Coef, margins: RowArray) -> Coef:
         """Return ``H p`` at the current z and leave ``Xq p`` in `margins`; one read of the samples."""
@@ -154,19 +154,21 @@ class InnerModel:
             gradient[:, -1] = 0.0
         return gradient
 
-    def _average_curvature(self) -> NDArray[np.float64]:
-        """Average of ``s_i d2l/dm2`` over a spread of rows, shape (K, K)."""
-        n = self._problem.n_rows
-        index = np.unique(np.linspace(0, n - 1, min(n, 4096)).astype(np.int64))
-        weights = np.ones(len(index)) if self._problem.weights is None else self._problem.weights[index]
-        total = max(float(weights.sum()), 1e-300)
-        if self._problem.loss != "softmax":
-            return np.eye(self._problem.n_outputs) * (self.buffers.second[0, index].astype(np.float64).sum() / total)
-        p = self.buffers.second[:, index].astype(np.float64)
-        weighted = p * (weights / total)
-        out = np.stack([-(weighted * row).sum(axis=1) for row in p])
-        out[np.diag_indices_from(out)] += weighted.sum(axis=1)
-        return out
+
+def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
+    """Average of ``s_i d2l/dm2`` over the rows (a spread of at most 4096), shape (K, K)."""
+    n = problem.n_rows
+    index = np.unique(np.linspace(0, n - 1, min(n, 4096)).astype(np.int64))
+    weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
+    total = max(float(weights.sum()), 1e-300)
+    if problem.loss != "softmax":
+        mean = second[0, index].astype(np.float64).sum() / total
+        return np.eye(problem.n_outputs) * mean
+    p = second[:, index].astype(np.float64)
+    weighted = p * (weights / total)
+    out = np.stack([-(weighted * row).sum(axis=1) for row in p])
+    out[np.diag_indices_from(out)] += weighted.sum(axis=1)
+    return out
 
 
 def pointwise_curvature(problem: Problem, second: RowArray, index: NDArray[np.int64]) -> NDArray[np.float64]:

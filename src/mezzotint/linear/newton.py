@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
-from mezzotint.linear.certificate import certify
+from mezzotint.linear.certificate import certify, with_best_intercept
 from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
 from mezzotint.linear.model import InnerModel, RowBuffers, pointwise_curvature
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
@@ -139,16 +139,19 @@ class _Newton:
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
-        centre = self._evaluate(self._warm_start() if start is None else start)
         self._scale_floor = 1e-6 * self._objective_at_zero()
+        centre = self._evaluate(self._warm_start() if start is None else start)
         self._rebuild(self._buffers_at(centre))
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
         stalls = n_iter = 0
-        while n_iter < self._max_iter:
+        while True:
+            decrement = self._checked_decrement(centre, decrement)
             if self._is_converged(centre, decrement):
                 status = Status.CONVERGED
+                break
+            if n_iter == self._max_iter:
                 break
             n_iter += 1
             previous, centre = centre, self._outer_step(centre)
@@ -162,7 +165,7 @@ class _Newton:
             if stuck and not self._climb() and stalls >= 3:
                 status = Status.STALLED
                 break
-        return self._finish(centre, status, n_iter)
+        return self._finish(centre, status, n_iter, decrement)
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
         if self._mode == Mode.EXACT:
@@ -183,8 +186,15 @@ class _Newton:
             z = 0.5 * z
         return self._evaluate(centre.coef)
 
+    def _checked_decrement(self, centre: Evaluation, decrement: float) -> float:
+        """Before a rough metric's word for convergence is taken, ask the coarse data themselves."""
+        if self._metric.is_faithful or not self._is_converged(centre, decrement):
+            return decrement
+        model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
+        rule = StopRule(relative=0.1, absolute=0.0, max_iterations=_MAX_CG, guard=0.0)
+        return max(decrement, self._step(model, rule).decrement)
+
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
-        """Trust the sample's decrement only as far as to ask the data; then believe the data."""
         tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
         return 0.5 * decrement <= tol * self._scale(centre)
 
@@ -304,8 +314,8 @@ class _Newton:
 
     def _objective_at_zero(self) -> float:
         """F at zero coefficients costs no read of X."""
-        phi = np.zeros((self.problem.n_outputs, self.problem.n_rows))
-        return float(ops().loss_sum(self.problem.loss, phi, self.problem.y, self.problem.weights)) / self.problem.total_weight
+        self._phi[:] = 0.0
+        return float(ops().loss_sum(self.problem.loss, self._phi, self.problem.y, self.problem.weights)) / self.problem.total_weight
 
     def _buffers_at(self, centre: Evaluation) -> NDArray[np.float64]:
         """Curvature of the sampled rows at an exact centre."""
@@ -345,8 +355,10 @@ class _Newton:
         if self._report is not None:
             self._report(len(self._trace), iteration)
 
-    def _finish(self, centre: Evaluation, status: Status, n_iter: int) -> Result:
-        certificate = certify(self.problem, centre, self._trace[-1].gap_estimate)
+    def _finish(self, centre: Evaluation, status: Status, n_iter: int, decrement: float) -> Result:
+        if self.problem.fit_intercept and self.problem.penalty > 0:
+            centre = self._evaluate(with_best_intercept(self.problem, centre, self._buffers))
+        certificate = certify(self.problem, centre, 0.5 * decrement)
         return Result(
             coef=centre.coef,
             status=status,

@@ -63,6 +63,9 @@ class SampleCurvature:
             self._factor = _Woodbury(centred, penalty, held, n_threads)
         else:
             self._factor = _Cholesky(centred, penalty, n_threads)
+        # Whether g M^-1 g can be taken for g H^-1 g: one output, and a sample that sees every direction well.
+        self._samples_well = exact or rows.shape[0] >= 3 * rows.shape[1]
+        self.is_faithful = False
         self.n_builds = 0
         self.build_cost = _build_cost(*rows.shape)
         self._class_scale = np.ones(1)
@@ -81,6 +84,7 @@ class SampleCurvature:
             Sample weights.
         """
         self.n_builds += 1
+        self.is_faithful = self._samples_well and len(curvature) == 1
         per_class = np.array([dot(row, weights) for row in curvature])
         scale = per_class / (per_class.sum() / len(per_class))
         self._class_scale = np.maximum(scale, 1e-3)
