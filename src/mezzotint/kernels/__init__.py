@@ -13,7 +13,17 @@ from mezzotint.errors import KernelUnavailableError
 from mezzotint.kernels import _native, native, reference
 from mezzotint.kernels.layout import MAX_COLUMNS, Layout, segment_bounds
 
-__all__ = ["MAX_COLUMNS", "Layout", "available", "compiled", "ops", "processor_features", "segment_bounds", "use", "using"]
+__all__ = [
+    "MAX_COLUMNS",
+    "Layout",
+    "available",
+    "compiled",
+    "ops",
+    "processor_features",
+    "segment_bounds",
+    "use",
+    "using",
+]
 
 _ops: Any = native
 
@@ -29,12 +39,12 @@ def compiled() -> list[str]:
 
 
 def processor_features() -> list[str]:
-    """What the automatic choice was made from."""
+    """Name the processor features that the automatic choice was made from."""
     return list(_native.processor_features())
 
 
 def ops() -> Any:  # noqa: ANN401 - a module; both have the same functions (tests/parity)
-    """The module whose functions are in use: ``reference`` or ``native``."""
+    """Return the module whose functions are in use: ``reference`` or ``native``."""
     return _ops
 
 

@@ -1,4 +1,4 @@
-"""How many threads a call may use: the user's n_jobs, within the limits of joblib, OpenMP and threadpoolctl."""
+"""How many threads a call may use: n_jobs, within the limits of joblib, OpenMP and threadpoolctl."""
 
 import os
 import sys
@@ -36,7 +36,9 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     if n_jobs is None:
         return _available()
     if isinstance(n_jobs, bool) or not hasattr(n_jobs, "__index__") or int(n_jobs) == 0:
-        raise ParameterError(f"n_jobs={n_jobs!r} is not possible; give None, a positive number of threads, or -1 for all cores.")
+        raise ParameterError(
+            f"n_jobs={n_jobs!r} is not possible; give None, a number of threads, or -1 for all cores."
+        )
     return int(n_jobs) if n_jobs > 0 else max(1, _cores() + 1 + int(n_jobs))
 
 

@@ -51,7 +51,13 @@ def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers
         gradient = point.gradient[:, -1] + _intercept_gradient_change(problem, point, shift, buffers)
         buffers.psi[:] = shift[:, None]
         ops().curvature_rows(
-            problem.loss, point.phi, buffers.psi, problem.y, problem.weights, c=None, second=buffers.second,
+            problem.loss,
+            point.phi,
+            buffers.psi,
+            problem.y,
+            problem.weights,
+            c=None,
+            second=buffers.second,
             n_threads=problem.n_threads,
         )
         step = np.linalg.lstsq(average_curvature(problem, buffers.second), -gradient, rcond=1e-10)[0]
@@ -75,7 +81,13 @@ def _intercept_gradient_change(
         buffers.eta[:] = 0
         buffers.eta[k] = 1
         change[k] = ops().line_slope(
-            problem.loss, point.phi, buffers.psi, buffers.eta, 0.0, problem.y, problem.weights,
+            problem.loss,
+            point.phi,
+            buffers.psi,
+            buffers.eta,
+            0.0,
+            problem.y,
+            problem.weights,
             n_threads=problem.n_threads,
         )
     return change / problem.total_weight

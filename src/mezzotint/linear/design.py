@@ -58,7 +58,9 @@ class PackedDesign:
     def curvature(self, v: Coef, weights: RowArray, probabilities: RowArray | None, out: RowArray) -> Coef:
         """Margins and curvature product in one read of the codes."""
         self.n_passes += 1
-        return _total(ops().packed_curvature(*self._args, v, weights, probabilities, out, n_threads=self._threads))
+        return _total(
+            ops().packed_curvature(*self._args, v, weights, probabilities, out, n_threads=self._threads)
+        )
 
 
 class FloatDesign:

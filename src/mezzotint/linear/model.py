@@ -1,4 +1,4 @@
-"""The model that inner loops minimise: the loss of the coarse data, bent so that its gradient is exact at the centre.
+"""The model that inner loops minimise: the loss of coarse data, with an exact gradient at the centre.
 
 Around an exact centre with margins phi and gradient g,
 
@@ -87,7 +87,9 @@ class InnerModel:
         self.gradient = self._centre.gradient
         self.buffers.psi[:] = 0
         self._update_rows(None)
-        self._mean_curvature = average_curvature(self._problem, self.buffers.second) if self._noise is not None else None
+        self._mean_curvature = (
+            average_curvature(self._problem, self.buffers.second) if self._noise is not None else None
+        )
 
     def hessian_product(self, p: Coef, margins: RowArray) -> Coef:
         """Return ``H p`` at the current z and leave ``Xq p`` in `margins`; one read of the samples."""
@@ -97,7 +99,14 @@ class InnerModel:
 
     def slope_along(self, v: Coef, t: float) -> float:
         """Return ``d Fq(z + t v) / dt``; `eta` holds the margins of v. Touches margins only."""
-        data = ops().line_slope(*self._row_arguments(), self.buffers.psi, self.buffers.eta, t, *self._labels(), n_threads=self._threads)
+        data = ops().line_slope(
+            *self._row_arguments(),
+            self.buffers.psi,
+            self.buffers.eta,
+            t,
+            *self._labels(),
+            n_threads=self._threads,
+        )
         linear = dot(self._centre.gradient, v) + dot(self._regulariser(self.z), v)
         return float(data) / self._problem.total_weight + linear + t * dot(self._regulariser(v), v)
 
@@ -162,7 +171,7 @@ def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]
     weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
     total = max(float(weights.sum()), 1e-300)
     if problem.loss != "softmax":
-        mean = second[0, index].astype(np.float64).sum() / total
+        mean = float(second[0, index].astype(np.float64).sum()) / total
         return np.eye(problem.n_outputs) * mean
     p = second[:, index].astype(np.float64)
     weighted = p * (weights / total)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.certificate import certify, with_best_intercept
 from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
-from mezzotint.linear.model import InnerModel, RowBuffers, pointwise_curvature
+from mezzotint.linear.model import InnerModel, RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
 from mezzotint.linear.preconditioner import SampleCurvature
@@ -98,7 +98,14 @@ class _Newton:
     """State of one fit."""
 
     def __init__(
-        self, problem: Problem, *, tol: float, max_iter: int, seed: int, keep_coef: bool, report: Report | None
+        self,
+        problem: Problem,
+        *,
+        tol: float,
+        max_iter: int,
+        seed: int,
+        keep_coef: bool,
+        report: Report | None,
     ) -> None:
         self.started = time.perf_counter()
         self.problem = problem
@@ -141,7 +148,7 @@ class _Newton:
     def run(self, start: Coef | None) -> Result:
         self._scale_floor = 1e-6 * self._objective_at_zero()
         centre = self._evaluate(self._warm_start() if start is None else start)
-        self._rebuild(self._buffers_at(centre))
+        self._rebuild(self._sample_curvature(centre))
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
@@ -169,7 +176,7 @@ class _Newton:
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
         if self._mode == Mode.EXACT:
-            self._rebuild(self._buffers_at(centre))
+            self._rebuild(self._sample_curvature(centre))
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         z = self._minimise(model, centre)
         return self._backtrack(centre, z)
@@ -249,7 +256,9 @@ class _Newton:
 
     def _step(self, model: InnerModel, rule: StopRule) -> NewtonStep:
         buffers = model.buffers
-        return newton_step(model.hessian_product, self._metric, model.gradient, rule, buffers.eta, buffers.scratch)
+        return newton_step(
+            model.hessian_product, self._metric, model.gradient, rule, buffers.eta, buffers.scratch
+        )
 
     @staticmethod
     def _move(model: InnerModel, step: NewtonStep) -> None:
@@ -263,8 +272,11 @@ class _Newton:
             self._just_built, self._fresh_rate = False, step.per_decade
         extra = step.per_decade - self._fresh_rate
         pass_cost = 2.4 * self._design().pass_bytes  # multiply-adds a core does while it reads a byte
-        if step.per_decade > 1.5 * self._fresh_rate and 3 * extra * pass_cost > self._metric.build_cost:
-            self._rebuild(model.curvature_at(self._sample.index))
+        curvature = model.curvature_at(self._sample.index)
+        if step.per_decade > 1.5 * self._fresh_rate and 3 * extra * pass_cost > self._metric.build_cost * len(
+            curvature
+        ):
+            self._rebuild(curvature)
 
     # ---- pieces
 
@@ -285,7 +297,9 @@ class _Newton:
             n_threads=problem.n_threads,
         )
         centre = small.evaluate(small.zeros())
-        model = InnerModel(small, FloatDesign(small.source, problem.n_threads), centre, RowBuffers.of(small), None)
+        model = InnerModel(
+            small, FloatDesign(small.source, problem.n_threads), centre, RowBuffers.of(small), None
+        )
         self._rebuild(model.curvature_at(np.arange(small.n_rows)))
         rule = StopRule(relative=1e-4, absolute=0.0, max_iterations=8, guard=0.0)
         for _ in range(1 if problem.loss == "squared" else 4):
@@ -306,7 +320,11 @@ class _Newton:
         return self._designs[packed]
 
     def _noise(self) -> NDArray[np.float64] | None:
-        return self.problem.packed.noise if self._mode == Mode.PACKED and self.problem.packed is not None else None
+        return (
+            self.problem.packed.noise
+            if self._mode == Mode.PACKED and self.problem.packed is not None
+            else None
+        )
 
     def _evaluate(self, coef: Coef) -> Evaluation:
         self._exact_passes += 1
@@ -315,9 +333,12 @@ class _Newton:
     def _objective_at_zero(self) -> float:
         """F at zero coefficients costs no read of X."""
         self._phi[:] = 0.0
-        return float(ops().loss_sum(self.problem.loss, self._phi, self.problem.y, self.problem.weights)) / self.problem.total_weight
+        return (
+            float(ops().loss_sum(self.problem.loss, self._phi, self.problem.y, self.problem.weights))
+            / self.problem.total_weight
+        )
 
-    def _buffers_at(self, centre: Evaluation) -> NDArray[np.float64]:
+    def _sample_curvature(self, centre: Evaluation) -> NDArray[np.float64]:
         """Curvature of the sampled rows at an exact centre."""
         index = self._sample.index
         phi = np.ascontiguousarray(centre.phi[:, index])
@@ -331,7 +352,7 @@ class _Newton:
         return values * (1.0 - values) if self.problem.loss == "softmax" else values
 
     def _rebuild(self, curvature: NDArray[np.float64]) -> None:
-        self._metric.build(curvature, self._sample.weights)
+        self._metric.build(curvature)
         self._just_built = True
 
     def _squared_norm(self, gradient: Coef) -> float:

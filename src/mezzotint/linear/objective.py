@@ -74,7 +74,7 @@ class Problem:
         return np.zeros((self.n_outputs, self.n_columns + 1))
 
     def penalised(self, v: Coef) -> Coef:
-        """lam * v with the intercept left out: the gradient of the penalty at v."""
+        """Lam * v with the intercept left out: the gradient of the penalty at v."""
         out: Coef = self.penalty * v
         out[:, -1] = 0.0
         return out
@@ -94,7 +94,11 @@ class Problem:
         return self._assemble(coef, np.concatenate(losses), np.concatenate(gradients), phi)
 
     def _assemble(
-        self, coef: Coef, losses: NDArray[np.float64], gradients: NDArray[np.float64], phi: NDArray[np.float64]
+        self,
+        coef: Coef,
+        losses: NDArray[np.float64],
+        gradients: NDArray[np.float64],
+        phi: NDArray[np.float64],
     ) -> "Evaluation":
         penalty_gradient = self.penalised(coef)
         value = fixed_sum(losses) / self.total_weight + 0.5 * dot(penalty_gradient, coef)

@@ -61,10 +61,8 @@ def sample_size(n_rows: int, n_columns: int, bits: int) -> int:
 
 
 def _cost(size: int, d: int, iterations: float, packed_bytes: float) -> float:
-    if size < d:
-        factor = size * size * d / 2 + 2.5 * size**3 / 3
-    else:
-        factor = 2.5 * (size * d * d / 2 + d**3 / 3)
+    wide = size < d
+    factor = size * size * d / 2 + 2.5 * size**3 / 3 if wide else 2.5 * (size * d * d / 2 + d**3 / 3)
     solve_bytes = min(size, d) * d * 8
     return factor / _FLOPS + (30 * size * d * 8 + 30 * iterations * (packed_bytes + solve_bytes)) / _BANDWIDTH
 

@@ -69,9 +69,12 @@ class PackedMatrix:
         n, d = self.shape
         saving = 4 * n * d / self.nbytes
         source = "float source attached" if self.source is not None else "no float source"
-        return f"PackedMatrix({n} x {d}, {self.bits} bits, {_size(self.nbytes)}, {saving:.1f}x smaller than float32, {source})"
+        size = f"{_size(self.nbytes)}, {saving:.1f}x smaller than float32"
+        return f"PackedMatrix({n} x {d}, {self.bits} bits, {size}, {source})"
 
-    def unpack(self, start: int = 0, stop: int | None = None, *, dtype: DTypeLike = None) -> NDArray[Any]:
+    def unpack(
+        self, start: int = 0, stop: int | None = None, *, dtype: DTypeLike | None = None
+    ) -> NDArray[Any]:
         """Decode rows [start, stop) to floats.
 
         Parameters
@@ -90,17 +93,23 @@ class PackedMatrix:
         n, d = self.shape
         stop = n if stop is None else stop
         if not 0 <= start <= stop <= n:
-            raise DataError(f"rows [{start}, {stop}) of a matrix with {n} rows; give 0 <= start <= stop <= {n}.")
+            raise DataError(
+                f"rows [{start}, {stop}) of a matrix with {n} rows; give 0 <= start <= stop <= {n}."
+            )
         out = np.empty((stop - start, d), dtype=self.dtype if dtype is None else dtype)
         if out.dtype not in (np.float32, np.float64):
             raise DataError(f"dtype {out.dtype} was asked for; unpack gives float32 or float64.")
-        ops().unpack_rows(self.codes, self.layout, self.offset, self.scale, start, stop - start, out, n_threads=1)
+        ops().unpack_rows(
+            self.codes, self.layout, self.offset, self.scale, start, stop - start, out, n_threads=1
+        )
         return out
 
 
 def _size(n_bytes: int) -> str:
-    for unit in ("bytes", "KB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes = round(n_bytes / 1000) if n_bytes >= 9950 else n_bytes / 1000  # type: ignore[assignment]
-    return f"{n_bytes:.1f} GB"
+    """Bytes for people: three digits and a decimal unit."""
+    value, unit = float(n_bytes), "bytes"
+    for larger in ("KB", "MB", "GB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"

@@ -17,7 +17,7 @@ _SCALE_STREAM = 1  # stream of random bits that draws them
 
 
 def pack(
-    X: Any,  # noqa: N803, ANN401
+    X: Any,  # noqa: ANN401
     *,
     bits: int = 8,
     rounding: str = "nearest",
@@ -76,7 +76,12 @@ def pack(
         raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'.")
     source = as_source(X)
     return pack_source(
-        source, bits, rounding=rounding, keep_source=keep_source, seed=random_state, n_threads=resolve_n_jobs(n_jobs)
+        source,
+        bits,
+        rounding=rounding,
+        keep_source=keep_source,
+        seed=random_state,
+        n_threads=resolve_n_jobs(n_jobs),
     )
 
 
@@ -84,7 +89,9 @@ def check_bits(bits: int, allowed: tuple[int, ...] = (8, 4)) -> None:
     """Raise ParameterError unless `bits` is one of `allowed`."""
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or bits not in allowed:
         names = ", ".join(map(str, allowed))
-        raise ParameterError(f"bits={bits!r} is not possible; allowed: {names}. Use 8 for speed, 4 for memory.")
+        raise ParameterError(
+            f"bits={bits!r} is not possible; allowed: {names}. Use 8 for speed, 4 for memory."
+        )
 
 
 def pack_source(
@@ -100,7 +107,16 @@ def pack_source(
     for (first, _), rows in chunks(source, layout.segments):
         first_row = int(layout.segments[first])
         bad = ops().pack_rows(
-            rows, layout, offset, scale, codes, first_row, rounding=rounding, seed=seed, draw=0, n_threads=n_threads
+            rows,
+            layout,
+            offset,
+            scale,
+            codes,
+            first_row,
+            rounding=rounding,
+            seed=seed,
+            draw=0,
+            n_threads=n_threads,
         )
         raise_if_bad(bad, rows, first_row)
     return PackedMatrix(

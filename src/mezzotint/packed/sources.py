@@ -33,7 +33,7 @@ class Source(Protocol):
         """Rows [start, stop) as a C-contiguous float array."""
 
     def rows(self, index: NDArray[np.int64]) -> FloatArray:
-        """The rows of an increasing index as a C-contiguous float array."""
+        """Gather the rows of an increasing index as a C-contiguous float array."""
 
 
 class ArraySource:
@@ -75,7 +75,7 @@ class ArraySource:
         return self._convert(self._array[start:stop])
 
     def rows(self, index: NDArray[np.int64]) -> FloatArray:
-        """The rows of an increasing index, converted."""
+        """Gather the rows of an increasing index, converted."""
         return self._convert(self._array[index])
 
     def _convert(self, rows: NDArray[Any]) -> FloatArray:
@@ -100,7 +100,7 @@ def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[in
         first = stop
 
 
-def as_source(X: Any) -> Source:  # noqa: N803, ANN401 - scikit-learn's name; any array-like
+def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any array-like
     """Wrap any array-like of shape (n, d) as a Source, without copying where possible.
 
     Accepts NumPy arrays and memmaps (floats, integers, bool, ml_dtypes' bfloat16), pandas and polars
@@ -119,7 +119,7 @@ def as_source(X: Any) -> Source:  # noqa: N803, ANN401 - scikit-learn's name; an
     return ArraySource(_check_dtype(array), bfloat16=bfloat16)
 
 
-def _refuse_sparse(X: Any) -> None:  # noqa: N803, ANN401
+def _refuse_sparse(X: Any) -> None:  # noqa: ANN401
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise DataError(
             f"X is a sparse matrix ({type(X).__name__}, shape {X.shape}); mezzotint packs dense data only. "
@@ -127,7 +127,7 @@ def _refuse_sparse(X: Any) -> None:  # noqa: N803, ANN401
         )
 
 
-def _to_numpy(X: Any) -> tuple[bool, NDArray[Any]]:  # noqa: N803, ANN401
+def _to_numpy(X: Any) -> tuple[bool, NDArray[Any]]:  # noqa: ANN401
     """(is bfloat16, array); torch is recognised by name so that it is never imported here."""
     if type(X).__module__.partition(".")[0] == "torch":
         tensor = X.detach()
@@ -150,9 +150,13 @@ def _check_shape(array: NDArray[Any]) -> None:
         )
     n, d = array.shape
     if n < 1:
-        raise DataError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
+        raise DataError(
+            f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
     if d < 1:
-        raise DataError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
+        raise DataError(
+            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
     if d > MAX_COLUMNS:
         raise DataError(
             f"X has {d} columns; at most {MAX_COLUMNS} are allowed (32-bit sums of codes must not overflow). "
