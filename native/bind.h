@@ -2,6 +2,7 @@
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -45,6 +46,17 @@ class SignalPoll final : public Interrupt {
   std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
   bool raised_ = false;
 };
+
+// Runs pass(Interrupt*) without the GIL; Ctrl-C during it becomes KeyboardInterrupt.
+template <class Pass>
+void interruptible(Pass pass) {
+  SignalPoll poll;
+  {
+    nb::gil_scoped_release release;
+    pass(&poll);
+  }
+  poll.rethrow();
+}
 
 void bind_packed(nb::module_& m);
 void bind_floats(nb::module_& m);

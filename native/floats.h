@@ -1,11 +1,65 @@
-// (table of block kernels: to be filled in)
+// Block kernels of the floats area: products with groups of 16 float rows, and row-wise functions of losses.
+//
+// A group is 16 rows of X, or fewer at the end of a segment. Tiles are class-major (K, 16). Vectors that
+// meet columns are padded with zeros to a multiple of 16 columns (`padded`). Each element of a result is a
+// sum in a fixed order, whatever the instruction set: margins over 8 double or 16 float lanes and a tree,
+// gradients row after row.
 #pragma once
 #include <cstdint>
 
 namespace mezzotint {
 
+constexpr int64_t group_rows = 16;
+constexpr int64_t loss_lanes = 8;
+
+inline int64_t padded_columns(int64_t n_columns) { return (n_columns + 15) / 16 * 16; }
+
+enum class Loss : int { logistic, squared, softmax };
+
+// Rows of X of type X, arithmetic and vectors of type A.
+template <class X, class A>
+struct ProductKernels {
+  // tile[k][r] = w_k . x_r for r < 16 (rows beyond n_rows repeat the last one). `next`: rows wanted soon.
+  void (*margins)(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, int64_t K, double* tile,
+                  const X* next);
+  // sums[k] += sum_r tile[k][r] x_r; the tile is 0 beyond n_rows.
+  void (*gradient)(const X* x, int64_t n_rows, int64_t d, const A* tile, A* sums, int64_t padded, int64_t K,
+                   const X* next);
+};
+
+// Row arrays, class-major with `stride` elements from class to class. The margin of a row is
+// phi + psi + t eta (null: 0); weights may be null (1). scratch: 2 K 8 doubles.
+struct LossRows {
+  Loss loss;
+  int64_t K, stride;
+  const double* phi;
+  const float* psi;
+  const float* eta;
+  double t;
+  const double* y;
+  const double* weights;
+  double* scratch;
+};
+
+struct LossKernels {
+  // For rows [begin, end), at most 16: tile[k][r] = s l'_k (0 beyond end); sums[8] += s l, lane by lane.
+  void (*losses)(const LossRows& rows, int64_t begin, int64_t end, double* tile, double* sums);
+  // c = s (l'(margin) - l'(phi)), unless null; second = s l''(margin), for softmax the probabilities.
+  void (*curvature)(const LossRows& rows, int64_t begin, int64_t end, float* c, float* second);
+  // sum of s (l'(margin) - l'(phi)) . eta
+  double (*line_slope)(const LossRows& rows, int64_t begin, int64_t end);
+  // sum of s l
+  double (*loss_sum)(const LossRows& rows, int64_t begin, int64_t end);
+};
+
 struct FloatKernels {
-  int placeholder;
+  ProductKernels<float, double> exact_f32;
+  ProductKernels<double, double> f64;
+  ProductKernels<float, float> f32;
+  LossKernels rows;
+  // Index of the first NaN or infinity, or -1.
+  int64_t (*first_nonfinite_f32)(const float* x, int64_t count);
+  int64_t (*first_nonfinite_f64)(const double* x, int64_t count);
 };
 
 }  // namespace mezzotint
