@@ -1,0 +1,1 @@
+"""Benchmarks: one written question per case, results committed as JSON lines, tables made from them."""
