@@ -33,6 +33,7 @@ _MAX_NEWTON = 6  # inner Newton steps per outer step
 _MAX_CG = 30
 _GUARD = 0.03
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
+_WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
 _SAFETY = 10.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
@@ -125,6 +126,8 @@ class _Newton:
         self._metric = self._make_metric(self._sample, exact=self._mode == Mode.EXACT)
         self._fresh_rate = np.inf  # PCG iterations per decade right after a build
         self._just_built = False
+        self._inner_done = False  # whether the last inner loop reached its target
+        self._built_at = np.zeros((1, 1))
         self._scale_floor = 0.0
 
     def _first_mode(self, small: bool) -> Mode:
@@ -152,7 +155,7 @@ class _Newton:
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
-        stalls = n_iter = 0
+        stalls = slow = n_iter = 0
         while True:
             decrement = self._checked_decrement(centre, decrement)
             if self._is_converged(centre, decrement):
@@ -164,12 +167,13 @@ class _Newton:
             previous, centre = centre, self._outer_step(centre)
             before, decrement = decrement, self._decrement(centre)
             self._record(centre, decrement)
-            stuck = decrement > 0.3 * before
-            stalls = stalls + 1 if stuck else 0
-            if stuck and self._at_floor(previous, centre, decrement, stalls):
+            stalls = stalls + 1 if self._unmoved(previous, centre) else 0
+            slow = slow + 1 if decrement > 0.3 * before else 0
+            if slow and stalls and self._at_floor(centre, decrement, stalls):
                 status = Status.FLOOR
                 break
-            if stuck and not self._climb() and stalls >= 3:
+            # One slow outer step is the coarse data's fault only if the inner loop did what it was asked to.
+            if (slow and self._inner_done or slow > 1 or stalls) and not self._climb() and stalls >= 3:
                 status = Status.STALLED
                 break
         return self._finish(centre, status, n_iter, decrement)
@@ -194,8 +198,17 @@ class _Newton:
         return self._evaluate(centre.coef)
 
     def _checked_decrement(self, centre: Evaluation, decrement: float) -> float:
-        """Before a rough metric's word for convergence is taken, ask the coarse data themselves."""
-        if self._metric.is_faithful or not self._is_converged(centre, decrement):
+        """Before a metric's word for convergence is taken, renew it; a rough one must ask the coarse data.
+
+        A row whose curvature has vanished since M was built would make the gap look smaller than it is.
+        """
+        if not self._is_converged(centre, decrement):
+            return decrement
+        curvature = self._sample_curvature(centre)
+        if (curvature < _WORN * self._built_at).any():
+            self._rebuild(curvature)
+            decrement = self._decrement(centre)
+        if self._metric.is_faithful:
             return decrement
         model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
         rule = StopRule(relative=0.1, absolute=0.0, max_iterations=_MAX_CG, guard=0.0)
@@ -208,11 +221,14 @@ class _Newton:
     def _scale(self, centre: Evaluation) -> float:
         return max(abs(centre.value), self._scale_floor)
 
-    def _at_floor(self, before: Evaluation, after: Evaluation, decrement: float, stalls: int) -> bool:
-        """No progress although the gap is already at the level of rounding errors."""
+    @staticmethod
+    def _unmoved(before: Evaluation, after: Evaluation) -> bool:
+        return after.value >= before.value - 1e-15 * abs(before.value)
+
+    def _at_floor(self, centre: Evaluation, decrement: float, stalls: int) -> bool:
+        """Whether the gap is at the level of rounding errors, so that no progress is the end."""
         limit = 1e-9 if stalls >= 2 else 1e-13
-        unmoved = after.value >= before.value - 1e-15 * abs(before.value)
-        return unmoved and 0.5 * decrement <= limit * self._scale(after)
+        return 0.5 * decrement <= limit * self._scale(centre)
 
     def _climb(self) -> bool:
         """Step up the ladder; False at its top."""
@@ -245,11 +261,14 @@ class _Newton:
                 model.reset(keep_noise=False)
                 continue
             if quadratic:
+                self._inner_done = True
                 return step.direction
             if not step.direction.any():
                 break
             self._move(model, step)
-            if self._mode >= Mode.FLOAT or self._squared_norm(model.gradient) <= target:
+            self._inner_done = self._squared_norm(model.gradient) <= target
+            if self._mode >= Mode.FLOAT or self._inner_done:
+                self._inner_done |= step.iterations >= _MAX_CG  # a solve on float rows that M cannot help
                 break
             self._rebuild_if_worn(model, step)
         return model.z
@@ -353,6 +372,7 @@ class _Newton:
 
     def _rebuild(self, curvature: NDArray[np.float64]) -> None:
         self._metric.build(curvature)
+        self._built_at = curvature
         self._just_built = True
 
     def _squared_norm(self, gradient: Coef) -> float:

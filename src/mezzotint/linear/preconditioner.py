@@ -323,4 +323,4 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     )
     pairs = zip(held.astype(np.float64), cross, inside, strict=True)
     energies = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]
-    return sum(energies) / len(energies) / max(1, min(n_sample, d - n_sample))
+    return float(sum(energies)) / len(energies) / max(1, min(n_sample, d - n_sample))
