@@ -4,7 +4,7 @@
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import (
     DataError,
@@ -14,6 +14,9 @@ from mezzotint.errors import (
     MezzotintError,
     ParameterError,
 )
+
+if TYPE_CHECKING:
+    from mezzotint.packed import PackedMatrix, pack
 
 __version__ = "0.1.0"
 

@@ -68,7 +68,7 @@ def pack(
     >>> packed = mz.pack(X, bits=8)
     >>> packed.shape, packed.bits
     ((500, 4), 8)
-    >>> float(abs(packed.unpack() - X).max()) <= packed.scale.max() / 2 + 1e-6
+    >>> bool(abs(packed.unpack() - X).max() <= packed.scale.max() / 2 + 1e-6)
     True
     """
     check_bits(bits)

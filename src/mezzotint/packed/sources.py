@@ -103,8 +103,15 @@ def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[in
 def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any array-like
     """Wrap any array-like of shape (n, d) as a Source, without copying where possible.
 
-    Accepts NumPy arrays and memmaps (floats, integers, bool, ml_dtypes' bfloat16), pandas and polars
-    frames, torch CPU tensors and nested sequences.
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        NumPy arrays and memmaps (floats, integers, bool, ml_dtypes' bfloat16), pandas and polars frames,
+        torch CPU tensors and nested sequences.
+
+    Returns
+    -------
+    Source
 
     Raises
     ------
