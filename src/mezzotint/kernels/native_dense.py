@@ -1,3 +1,40 @@
-"""TEMPORARY: the reference, until the compiled kernels of this area exist."""
+"""Calls of the compiled kernels of the dense area; same functions as ``reference.dense``.
 
-from mezzotint.kernels.reference.dense import *  # noqa: F403
+The compiled side checks dtypes, contiguity and sizes and takes no copies; here outputs are made.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels import _native
+
+Float64 = NDArray[np.float64]
+
+
+def gram(a: NDArray[Any], weights: Float64 | None = None, *, n_threads: int = 1) -> NDArray[Any]:
+    """See ``reference.dense.gram``."""
+    out = np.zeros((a.shape[1], a.shape[1]), dtype=a.dtype)
+    _native.gram(a, weights, out, n_threads)
+    return out
+
+
+def cholesky(m: NDArray[Any], *, n_threads: int = 1) -> int:
+    """See ``reference.dense.cholesky``."""
+    return int(_native.cholesky(m, n_threads))
+
+
+def cholesky_solve(factor: NDArray[Any], b: Float64) -> Float64:
+    """See ``reference.dense.cholesky_solve``."""
+    x = np.array(b, order="C")
+    _native.cholesky_solve(factor, x)
+    return x
+
+
+def dot(a: Float64, b: Float64) -> float:
+    """See ``reference.dense.dot``."""
+    return float(_native.dot(np.ravel(a), np.ravel(b)))
+
+
+__all__ = ["cholesky", "cholesky_solve", "dot", "gram"]

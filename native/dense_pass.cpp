@@ -1,0 +1,121 @@
+#include "dense_pass.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "buffer.h"
+#include "dispatch.h"
+
+namespace mezzotint {
+namespace {
+
+template <class T>
+const DenseOps<T>& operations() {
+  if constexpr (std::is_same_v<T, float>) return active().dense->f32;
+  else return active().dense->f64;
+}
+
+// The pairs (i, j <= i) of `count` strips in the order of a running number.
+struct Pair {
+  int64_t i, j;
+};
+Pair pair_at(int64_t number) {
+  int64_t i = 0;
+  while (number > i) number -= ++i;
+  return {i, number};
+}
+
+template <class T>
+void mirror_lower(T* out, int64_t d, int n_threads) {
+  constexpr int64_t side = 16;
+  parallel_for((d + side - 1) / side, n_threads, nullptr, [&](int64_t block) {
+    for (int64_t j0 = 0; j0 <= block * side; j0 += side)
+      for (int64_t i = block * side; i < std::min(d, (block + 1) * side); i++)
+        for (int64_t j = j0; j < std::min(i, j0 + side); j++) out[j * d + i] = out[i * d + j];
+  });
+}
+
+// Rows [begin, end) below a factored block: solved against it, then packed for the products to come.
+template <class T>
+struct Panel {
+  T* m;
+  int64_t d, column, n;  // the block is m[column : column + n, column : column + n]
+  const T* upper;
+  T *left, *right;
+
+  void finish_strip(int64_t begin, int64_t end, int64_t slot) const {
+    const auto& ops = operations<T>();
+    T* rows = m + begin * d + column;
+    for (int64_t r = begin; r < end; r += solve_rows)
+      ops.solve_panel(m + r * d + column, d, std::min(solve_rows, end - r), n, upper);
+    ops.pack_left_rows(rows, d, end - begin, n, left + slot * strip * n);
+    ops.pack_right_rows(rows, d, end - begin, n, right + slot * strip * n);
+  }
+};
+
+}  // namespace
+
+template <class T>
+bool gram(const T* a, int64_t n_rows, int64_t d, const double* weights, T* out, int n_threads, Interrupt* interrupt) {
+  const auto& ops = operations<T>();
+  const int64_t strips = (d + strip - 1) / strip;
+  const bool finished = parallel_for(strips * (strips + 1) / 2, n_threads, interrupt, [&](int64_t number) {
+    const auto [i, j] = pair_at(number);
+    const int64_t rows = std::min(strip, d - i * strip), columns = std::min(strip, d - j * strip);
+    Buffer<T> left(strip * gram_depth), right(strip * gram_depth);
+    for (int64_t p = 0; p < n_rows; p += gram_depth) {
+      const int64_t depth = std::min(gram_depth, n_rows - p);
+      ops.pack_left(a + p * d + i * strip, d, depth, rows, weights ? weights + p : nullptr, left.get());
+      ops.pack_right(a + p * d + j * strip, d, depth, columns, right.get());
+      ops.multiply(left.get(), right.get(), depth, rows, columns, (i - j) * strip, T{1},
+                   out + i * strip * d + j * strip, d);
+    }
+  });
+  if (finished) mirror_lower(out, d, n_threads);
+  return finished;
+}
+
+template <class T>
+bool cholesky(T* m, int64_t d, int64_t& pivot, int n_threads, Interrupt* interrupt) {
+  const auto& ops = operations<T>();
+  const int64_t most = (d + strip - 1) / strip * strip;
+  Buffer<T> upper(factor_block * factor_block), left(most * factor_block), right(most * factor_block);
+  pivot = -1;
+  for (int64_t k = 0; k < d; k += factor_block) {
+    const int64_t n = std::min(factor_block, d - k), below = k + n, strips = (d - below + strip - 1) / strip;
+    const int64_t failed = ops.factor(m + k * d + k, d, n, upper.get());
+    if (failed >= 0) {
+      pivot = k + failed;
+      return true;
+    }
+    const Panel<T> panel{m, d, k, n, upper.get(), left.get(), right.get()};
+    const auto end_of = [&](int64_t s) { return std::min(d, below + (s + 1) * strip); };
+    if (!parallel_for(strips, n_threads, interrupt,
+                      [&](int64_t s) { panel.finish_strip(below + s * strip, end_of(s), s); }))
+      return false;
+    const bool finished = parallel_for(strips * (strips + 1) / 2, n_threads, interrupt, [&](int64_t number) {
+      const auto [i, j] = pair_at(number);
+      const int64_t row = below + i * strip, column = below + j * strip;
+      ops.multiply(left.get() + i * strip * n, right.get() + j * strip * n, n, end_of(i) - row, end_of(j) - column,
+                   row - column, T{-1}, m + row * d + column, d);
+    });
+    if (!finished) return false;
+  }
+  return true;
+}
+
+template <class T>
+void cholesky_solve(const T* l, int64_t d, double* x, int64_t K) {
+  operations<T>().solve(l, d, x, K);
+}
+
+double dot(const double* a, const double* b, int64_t count) { return active().dense->dot(a, b, count); }
+
+#define MZ_INSTANTIATE(T)                                                                            \
+  template bool gram(const T*, int64_t, int64_t, const double*, T*, int, Interrupt*);                \
+  template bool cholesky(T*, int64_t, int64_t&, int, Interrupt*);                                    \
+  template void cholesky_solve(const T*, int64_t, double*, int64_t);
+MZ_INSTANTIATE(float)
+MZ_INSTANTIATE(double)
+
+}  // namespace mezzotint

@@ -1,0 +1,23 @@
+// Symmetric products and Cholesky factorisation by strips of columns, shared between threads.
+#pragma once
+#include <cstdint>
+
+#include "dense.h"
+#include "parallel.h"
+
+namespace mezzotint {
+
+// out (d, d) = sum_i weights_i a_i a_i^T over the n_rows rows of a; out is zero before. weights may be null.
+template <class T>
+bool gram(const T* a, int64_t n_rows, int64_t d, const double* weights, T* out, int n_threads, Interrupt* interrupt);
+
+// In place, lower triangle. pivot: -1 or the index of the first pivot that is not positive.
+template <class T>
+bool cholesky(T* m, int64_t d, int64_t& pivot, int n_threads, Interrupt* interrupt);
+
+template <class T>
+void cholesky_solve(const T* l, int64_t d, double* x, int64_t K);
+
+double dot(const double* a, const double* b, int64_t count);
+
+}  // namespace mezzotint
