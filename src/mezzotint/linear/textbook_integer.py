@@ -56,9 +56,9 @@ class QuantisedFeatures(NamedTuple):
 
     Examples
     --------
-    >>> data = quantise_features(np.eye(2), bits=8, random_bits=np.zeros((2, 2), np.uint32))
+    >>> data = quantise_features(np.eye(2), bits=8, random_bits=np.full((2, 2), 2**31, np.uint32))
     >>> data.codes.tolist()
-    [[126, 0], [0, 126]]
+    [[127, 0], [0, 127]]
     """
 
     codes: Codes
@@ -96,8 +96,8 @@ def quantise_features(features: Vector, *, bits: int, random_bits: NDArray[np.ui
 
     Examples
     --------
-    >>> quantise_features(np.array([[1.27]]), bits=8, random_bits=np.zeros((1, 1), np.uint32)).codes.tolist()
-    [[126]]
+    >>> quantise_features(np.array([[1.27]]), bits=8, random_bits=np.full((1, 1), 2**31, np.uint32)).codes.tolist()
+    [[127]]
     """
     bound = float(np.max(np.abs(features), initial=0.0))
     if not 0.0 < bound < np.inf:
