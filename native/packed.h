@@ -1,11 +1,77 @@
-// (table of block kernels: to be filled in)
+// Block kernels for a matrix of low-bit codes. Where a code lies: src/mezzotint/kernels/layout.py.
+//
+// Two exact integer products, both reading the same bytes: row_dots (codes times vectors over the columns) and
+// column_dots (row coefficients times codes over the rows); between them, row-wise float steps.
 #pragma once
 #include <cstdint>
 
 namespace mezzotint {
 
+inline constexpr int64_t kMaxColumns = 65536;    // 255 * 128 * 65536 < 2^31: a row sum fits an int32
+inline constexpr int64_t kMaxBlockRows = 512;    // 255 * 128 * 512: and so does a column sum
+inline constexpr int64_t kVectorBytes = 64;      // one vector in one column group: 16 columns, each tile row repeated
+
+struct PackedShape {
+  int64_t rows, columns;
+  int bits;
+
+  int64_t padded_rows() const { return (rows + 15) / 16 * 16; }
+  int64_t padded_columns() const { return (columns + 128 / bits - 1) / (128 / bits) * (128 / bits); }
+  int64_t groups() const { return padded_columns() / 16; }
+  int64_t row_bytes() const { return padded_columns() * bits / 8; }
+  int64_t bytes() const { return padded_rows() * row_bytes(); }
+  int64_t mid_code() const { return int64_t{1} << (bits - 1); }
+};
+
+// Some rows of codes: what a block kernel works on.
+struct CodeBlock {
+  const uint8_t* codes;
+  int64_t rows;    // with padding: a multiple of 16
+  int64_t groups;  // of 16 columns, with padding
+  int bits;
+  int64_t ahead;   // how many bytes further on to prefetch meanwhile; 0 for not at all
+};
+
+// Row coefficients as integers, for one block and all outputs.
+struct RoundedRows {
+  const int8_t* integers;  // [row / 4][output][row % 4]
+  int64_t outputs;
+  const double* step;      // [output]: coefficient = step * integer
+  const int32_t* shift;    // [output]: mid_code * sum of the integers
+};
+
+struct RoundedSum {
+  double step;
+  int32_t total;  // sum of the integers
+};
+
+// base + scale * (256 high - shift + low): margins from the two integer sums of a vector.
+struct MarginScale {
+  double base, scale, shift;
+};
+
 struct PackedKernels {
-  int placeholder;
+  // sums[v][row] = sum_j code(row, j) * vectors[j / 16][v][.]; vectors are int8, laid out like a line of codes.
+  void (*row_dots)(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int32_t* sums);
+  // totals[output][j] += step * (sum_row code(row, j) * integer(row) - shift), over padded columns.
+  void (*column_dots)(const CodeBlock& block, const RoundedRows& rows, double* totals);
+
+  void (*margins)(int64_t rows, const int32_t* high, const int32_t* low, const MarginScale& scale, float* psi);
+  // c = weights * psi
+  void (*weigh)(int64_t rows, const float* psi, const float* weights, float* c);
+  // c[k] = (weights * p[k]) * (psi[k] - sum_l p[l] psi[l]); psi and c have rows of block_rows, p of p_stride.
+  void (*weigh_softmax)(int64_t rows, int64_t outputs, const float* psi, int64_t stride, const float* weights,
+                        const float* p, int64_t p_stride, float* c);
+  // Integers of one output into integers[4 * outputs * (row / 4) + row % 4], lanes[row % 16] += c; rows % 16 == 0.
+  RoundedSum (*round_rows)(int64_t rows, const float* c, int64_t outputs, int8_t* integers, double* lanes);
+
+  // Codes of up to 4 rows of x, all columns. offset and inverse are padded with zeros to padded columns; words are
+  // random bits (rounding becomes stochastic) or null. False if x holds a NaN or infinity.
+  bool (*pack_f32)(const PackedShape& shape, const float* x, int64_t rows, const float* offset, const float* inverse,
+                   const uint32_t* words, uint8_t* codes);
+  bool (*pack_f64)(const PackedShape& shape, const double* x, int64_t rows, const double* offset,
+                   const double* inverse, const uint32_t* words, uint8_t* codes);
+  void (*finish_stores)();  // after packing, before another thread reads the codes
 };
 
 }  // namespace mezzotint

@@ -106,7 +106,8 @@ def _shrink(
 def _clip(
     rows: NDArray[np.float64], offset: NDArray[np.float64], scale: NDArray[np.float64], bits: int
 ) -> NDArray[np.float64]:
-    return np.minimum(np.maximum(rows, offset), offset + scale * (2**bits - 1))
+    clipped: NDArray[np.float64] = np.minimum(np.maximum(rows, offset), offset + scale * (2**bits - 1))
+    return clipped
 
 
 def _squared_error(

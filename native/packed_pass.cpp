@@ -1,0 +1,180 @@
+#include "packed_pass.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "buffer.h"
+#include "dispatch.h"
+
+namespace mezzotint {
+namespace {
+
+constexpr int kRowLanes = 16;
+constexpr int kColumnLanes = 8;
+constexpr double kVectorLimit = 32639;  // 256 * 127 + 127: the largest integer that splits into two int8
+
+// Adds lanes by halves, a fixed tree; the sum ends in lane 0.
+double fold(double* lanes, int count) {
+  for (int half = count / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+double round_to_even(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // |x| < 2^51
+
+// Vectors as pairs of int8 (high, low), laid out for row_dots, and what turns integer sums into margins.
+class WideVectors {
+ public:
+  WideVectors(const PackedOperand& x, const double* v, int64_t outputs)
+      : bytes_(2 * outputs * x.shape.groups() * kVectorBytes), scales_(static_cast<size_t>(outputs)), outputs_(outputs) {
+    for (int64_t k = 0; k < outputs; k++) split(x, v + k * (x.shape.columns + 1), k);
+  }
+  const int8_t* bytes() { return bytes_.get(); }
+  const MarginScale& scale(int64_t k) const { return scales_[static_cast<size_t>(k)]; }
+
+ private:
+  void split(const PackedOperand& x, const double* v, int64_t k) {
+    const int64_t columns = x.shape.columns;
+    const auto mid = static_cast<double>(x.shape.mid_code());
+    double lanes[kColumnLanes] = {}, largest = 0;
+    for (int64_t j = 0; j < columns; j++) {
+      const double u = std::abs(x.scale[j] * v[j]);
+      if (!(u <= largest)) largest = u;  // keeps a NaN
+      lanes[j % kColumnLanes] += v[j] * (x.offset[j] + mid * x.scale[j]);
+    }
+    MarginScale& scale = scales_[static_cast<size_t>(k)];
+    scale = {v[columns] + fold(lanes, kColumnLanes), largest / kVectorLimit, 0};
+    if (!std::isfinite(scale.scale)) scale.base = std::numeric_limits<double>::quiet_NaN();
+    if (!std::isnormal(scale.scale)) scale.scale = 0;  // counts as a zero vector
+    if (scale.scale == 0) return;
+    int64_t total = 0;
+    for (int64_t j = 0; j < columns; j++) {
+      const auto integer = static_cast<int64_t>(round_to_even(x.scale[j] * v[j] / scale.scale));
+      put(j, k, integer);
+      total += integer;
+    }
+    scale.shift = mid * static_cast<double>(total);
+  }
+
+  // The 4 rows of a tile meet the same 4 entries of the vector.
+  void put(int64_t j, int64_t k, int64_t integer) {
+    const auto low = static_cast<int8_t>(integer);  // in [-128, 127]
+    const auto high = static_cast<int8_t>((integer - low) / 256);
+    int8_t* at = bytes_.get() + ((j / 16) * 2 * outputs_ + 2 * k) * kVectorBytes + j % 16 / 4 * 16 + j % 4;
+    for (int r = 0; r < 4; r++) {
+      at[4 * r] = high;
+      at[4 * r + kVectorBytes] = low;
+    }
+  }
+
+  Buffer<int8_t> bytes_;
+  std::vector<MarginScale> scales_;
+  int64_t outputs_;
+};
+
+// One segment, block by block: margins, row coefficients, transposed product.
+class SegmentPass {
+ public:
+  SegmentPass(const PackedOperand& x, int64_t outputs, WideVectors* vectors, float* psi, const RowWeights& weights,
+              bool transpose, bool prefetch_past_end)
+      : x_(x), kernels_(*active().packed), outputs_(outputs), vectors_(vectors), psi_out_(psi), weights_(weights),
+        transpose_(transpose), prefetch_past_end_(prefetch_past_end), sums_(vectors ? 2 * outputs * x.block_rows : 0),
+        psi_(outputs * x.block_rows), c_(outputs * x.block_rows), integers_(outputs * x.block_rows),
+        totals_(transpose ? outputs * x.shape.padded_columns() : 0), lanes_(outputs * kRowLanes), step_(outputs),
+        shift_(outputs) {}
+
+  void run(int64_t start, int64_t stop, double* partial) {
+    for (int64_t row = start; row < stop; row += x_.block_rows) block(row, std::min(row + x_.block_rows, stop), stop);
+    if (transpose_) finish(partial);
+  }
+
+ private:
+  void block(int64_t start, int64_t stop, int64_t segment_stop) {
+    const int64_t rows = stop - start, padded = (rows + 15) / 16 * 16;
+    CodeBlock codes{x_.codes + start * x_.shape.row_bytes(), padded, x_.shape.groups(), x_.shape.bits, 0};
+    const bool more = prefetch_past_end_ ? stop + x_.block_rows <= x_.shape.padded_rows() : stop < segment_stop;
+    if (more) codes.ahead = padded * x_.shape.row_bytes();
+    if (vectors_) make_margins(codes, start, rows);
+    if (!transpose_) return;
+    make_coefficients(start, rows);
+    for (int64_t k = 0; k < outputs_; k++) {
+      float* c = c_.get() + k * x_.block_rows;
+      std::fill(c + rows, c + padded, 0.0f);
+      const RoundedSum sum = kernels_.round_rows(padded, c, outputs_, integers_.get() + 4 * k, &lanes_[k * kRowLanes]);
+      step_[k] = sum.step;
+      shift_[k] = static_cast<int32_t>(x_.shape.mid_code()) * sum.total;
+    }
+    kernels_.column_dots(codes, {integers_.get(), outputs_, step_.get(), shift_.get()}, totals_.get());
+  }
+
+  void make_margins(const CodeBlock& codes, int64_t start, int64_t rows) {
+    kernels_.row_dots(codes, vectors_->bytes(), 2 * outputs_, sums_.get());
+    for (int64_t k = 0; k < outputs_; k++) {
+      const int32_t* high = sums_.get() + 2 * k * codes.rows;
+      float* psi = psi_.get() + k * x_.block_rows;
+      kernels_.margins(rows, high, high + codes.rows, vectors_->scale(k), psi);
+      std::copy(psi, psi + rows, psi_out_ + k * x_.shape.rows + start);
+    }
+  }
+
+  void make_coefficients(int64_t start, int64_t rows) {
+    const int64_t n = x_.shape.rows, width = x_.block_rows;
+    if (weights_.probabilities) {
+      kernels_.weigh_softmax(rows, outputs_, psi_.get(), width, weights_.weights + start,
+                             weights_.probabilities + start, n, c_.get());
+      return;
+    }
+    for (int64_t k = 0; k < outputs_; k++) {
+      float* c = c_.get() + k * width;
+      if (weights_.coefficients)
+        std::copy_n(weights_.coefficients + k * n + start, rows, c);
+      else
+        kernels_.weigh(rows, psi_.get() + k * width, weights_.weights + (weights_.weight_rows > 1 ? k * n : 0) + start, c);
+    }
+  }
+
+  void finish(double* partial) {
+    const int64_t columns = x_.shape.columns;
+    const auto mid = static_cast<double>(x_.shape.mid_code());
+    for (int64_t k = 0; k < outputs_; k++, partial += columns + 1) {
+      const double* products = totals_.get() + k * x_.shape.padded_columns();
+      const double total = fold(&lanes_[k * kRowLanes], kRowLanes);
+      for (int64_t j = 0; j < columns; j++)
+        partial[j] = x_.scale[j] * products[j] + (x_.offset[j] + mid * x_.scale[j]) * total;
+      partial[columns] = total;
+    }
+  }
+
+  const PackedOperand& x_;
+  const PackedKernels& kernels_;
+  const int64_t outputs_;
+  WideVectors* vectors_;
+  float* psi_out_;
+  const RowWeights& weights_;
+  const bool transpose_, prefetch_past_end_;
+  Buffer<int32_t> sums_;      // [2 * outputs][rows of the block]
+  Buffer<float> psi_, c_;     // [outputs][block_rows]
+  Buffer<int8_t> integers_;   // see RoundedRows
+  Buffer<double> totals_;     // [outputs][padded columns]
+  Buffer<double> lanes_;      // [outputs][16] sums of c
+  Buffer<double> step_;
+  Buffer<int32_t> shift_;
+};
+
+}  // namespace
+
+bool packed_products(const PackedOperand& x, const PassRange& range, int64_t outputs, const double* v, float* psi,
+                     const RowWeights& weights, double* partials) {
+  std::optional<WideVectors> vectors;
+  if (v) vectors.emplace(x, v, outputs);
+  return parallel_for(range.count, range.n_threads, range.interrupt, [&](int64_t i) {
+    SegmentPass pass(x, outputs, vectors ? &*vectors : nullptr, psi, weights, partials != nullptr, range.n_threads == 1);
+    pass.run(range.bounds[i], range.bounds[i + 1], partials ? partials + i * outputs * (x.shape.columns + 1) : nullptr);
+  });
+}
+
+}  // namespace mezzotint
