@@ -1,7 +1,102 @@
+#include <optional>
+
 #include "bind.h"
+#include "halp_pass.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
 
 namespace mezzotint {
+namespace {
 
-void bind_halp(nb::module_&) {}
+using Rows64 = In<double, 2>;
+using Weights = std::optional<In<double, 1>>;
+
+EpochRows rows_of(int64_t n_columns, int64_t padded, int loss, const Rows64& phi, const Rows64& y,
+                  const Weights& weights) {
+  const auto K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
+  require(loss >= 0 && loss <= 2, "unknown loss");
+  require(static_cast<int64_t>(y.shape(1)) == n && static_cast<int64_t>(y.shape(0)) == (loss == 2 ? 1 : K), "shape of y");
+  require(!weights || static_cast<int64_t>(weights->shape(0)) == n, "shape of weights");
+  return {n,          n_columns,  padded, K, static_cast<Loss>(loss), phi.data(), y.data(),
+          weights ? weights->data() : nullptr};
+}
+
+EpochModel model_of(const EpochRows& rows, const In<double, 1>& shift, const Rows64& gradient,
+                    const In<double, 1>& penalty, const In<double, 1>& step, const In<double, 1>& quantum) {
+  const auto d = static_cast<size_t>(rows.n_columns), K = static_cast<size_t>(rows.K);
+  require(shift.shape(0) == d && penalty.shape(0) == d && step.shape(0) == d + 1 && quantum.shape(0) == K &&
+              gradient.shape(0) == K && gradient.shape(1) == d + 1,
+          "shapes of the columns");
+  return {shift.data(), gradient.data(), penalty.data(), step.data(), quantum.data()};
+}
+
+EpochSchedule schedule_of(const EpochRows& rows, const In<int64_t, 2>& order, int64_t n_batches, int64_t tail,
+                          double momentum, double batch_weight, uint64_t seed, uint32_t first_step, int n_threads) {
+  const auto passes = static_cast<int64_t>(order.shape(0)), tiles = static_cast<int64_t>(order.shape(1));
+  require(tiles == (rows.n_rows + tile_rows - 1) / tile_rows && passes >= 1, "shape of order");
+  for (int64_t i = 0; i < passes * tiles; i++) require(order.data()[i] >= 0 && order.data()[i] < tiles, "order out of range");
+  require(n_batches >= 1 && n_batches <= tiles, "n_batches out of range");
+  require(tail >= 1 && tail <= passes * n_batches, "tail out of range");
+  require(n_threads >= 1, "n_threads below 1");
+  return {order.data(), passes, tiles, n_batches, tail, momentum, batch_weight, seed, first_step, n_threads};
+}
+
+template <class Run>
+std::tuple<int64_t, bool> run_without_gil(Run run) {
+  SignalPoll poll;
+  EpochResult result;
+  {
+    nb::gil_scoped_release release;
+    result = run(&poll);
+  }
+  poll.rethrow();
+  return {result.doublings, result.finite};
+}
+
+void require_average(const EpochRows& rows, const Out<double, 2>& average) {
+  require(static_cast<int64_t>(average.shape(0)) == rows.K && static_cast<int64_t>(average.shape(1)) == rows.n_columns + 1,
+          "shape of average");
+}
+
+}  // namespace
+
+void bind_halp(nb::module_& m) {
+  m.def("halp_epoch", [](const In<uint8_t, 1>& codes, int bits, int64_t n_columns, int loss, const Rows64& phi,
+                         const Rows64& y, const Weights& weights, const In<double, 1>& shift, const Rows64& gradient,
+                         const In<double, 1>& penalty, const In<double, 1>& step, const In<double, 1>& quantum,
+                         const In<int64_t, 2>& order, int64_t n_batches, int64_t tail, double momentum,
+                         double batch_weight, uint64_t seed, uint32_t first_step, int n_threads,
+                         const Out<double, 2>& average) {
+    require(bits == 8 || bits == 4, "bits");
+    const int64_t group = 128 / bits, padded = (n_columns + group - 1) / group * group;
+    const EpochRows rows = rows_of(n_columns, padded, loss, phi, y, weights);
+    const EpochModel model = model_of(rows, shift, gradient, penalty, step, quantum);
+    const EpochSchedule schedule =
+        schedule_of(rows, order, n_batches, tail, momentum, batch_weight, seed, first_step, n_threads);
+    const PackedRows data = {codes.data(), bits, tile_rows * padded * bits / 8};
+    require(static_cast<int64_t>(codes.shape(0)) == schedule.n_tiles * data.tile_bytes, "size of codes");
+    require_average(rows, average);
+    return run_without_gil(
+        [&](Interrupt* interrupt) { return halp_epoch(data, rows, model, schedule, average.data(), interrupt); });
+  });
+  m.def("svrg_epoch", [](const In<float, 2>& x, const In<double, 1>& scale, int loss, const Rows64& phi,
+                         const Rows64& y, const Weights& weights, const In<double, 1>& shift, const Rows64& gradient,
+                         const In<double, 1>& penalty, const In<double, 1>& step, const In<int64_t, 2>& order,
+                         int64_t n_batches, int64_t tail, double momentum, double batch_weight, int n_threads,
+                         const Out<double, 2>& average) {
+    const auto n_columns = static_cast<int64_t>(x.shape(1));
+    const EpochRows rows = rows_of(n_columns, padded_columns(n_columns), loss, phi, y, weights);
+    require(static_cast<int64_t>(x.shape(0)) == rows.n_rows && scale.shape(0) == x.shape(1), "shape of x");
+    const std::vector<double> ones(static_cast<size_t>(rows.K), 1.0);
+    const size_t K = ones.size();
+    EpochModel model = model_of(rows, shift, gradient, penalty, step, In<double, 1>(ones.data(), 1, &K));
+    const EpochSchedule schedule = schedule_of(rows, order, n_batches, tail, momentum, batch_weight, 0, 0, n_threads);
+    require_average(rows, average);
+    const PlainRows data = {x.data(), scale.data()};
+    return run_without_gil(
+        [&](Interrupt* interrupt) { return svrg_epoch(data, rows, model, schedule, average.data(), interrupt); });
+  });
+}
 
 }  // namespace mezzotint

@@ -1,8 +1,291 @@
 #include "halp.h"
 
+#include "simd.h"  // first: vec.h, below, has a load and a store of its own
+
+#include "halp_bits.h"
+
 namespace mezzotint::MZ_NS {
+namespace {
+
+// ---- products with codes
+
+#if defined(MZ_ISA_avx512)
+constexpr int outputs_shared = 4;
+#else
+constexpr int outputs_shared = 1;
+#endif
+
+// 64 bytes of codes or offsets; vec.h has a load of its own.
+MZ_INLINE Bytes bytes_at(const void* p) { return load(p); }
+
+// Adds the products of one chunk (64 bytes of a row group: one column group, or with 4 bits two) to C outputs.
+template <int bits, int C>
+MZ_INLINE void add_chunk(Sums* total, int64_t step, const Bytes& codes, const int8_t* z, int64_t stride, int64_t chunk) {
+#pragma GCC unroll 4
+  for (int k = 0; k < C; k++) {
+    const int8_t* const vector = z + k * stride + chunk * (8 / bits) * 64;
+    total[k * step] = dot<bits>(total[k * step], half<bits, 0>(codes), bytes_at(vector));
+    if constexpr (bits == 4) total[k * step] = dot<bits>(total[k * step], half<bits, 1>(codes), bytes_at(vector + 64));
+  }
+}
+
+template <int bits, int C>
+MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums) {
+  const int64_t chunks = padded * bits / 128, group_bytes = chunks * 64;
+  Sums total[4 * C];
+#pragma GCC unroll 16
+  for (auto& sum : total) sum = zero();
+  for (int64_t chunk = 0; chunk < chunks; chunk++) {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; g++)
+      add_chunk<bits, C>(total + g, 4, bytes_at(tile + g * group_bytes + chunk * 64), z, padded * spread, chunk);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < C; k++) {
+    const Sums* const t = total + 4 * k;
+    store(sums + k * tile_rows, sum_tiles(t[0], t[1], t[2], t[3]));
+  }
+}
+
+template <int bits>
+void margins_of(const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K, int32_t* sums) {
+  int64_t k = 0;
+  for (; k + outputs_shared <= K; k += outputs_shared)
+    tile_margins<bits, outputs_shared>(tile, padded, z + k * padded * spread, sums + k * tile_rows);
+  for (; k < K; k++) tile_margins<bits, 1>(tile, padded, z + k * padded * spread, sums + k * tile_rows);
+}
+
+void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums) {
+  (bits == 8 ? margins_of<8> : margins_of<4>)(tile, padded, z, K, sums);
+}
+
+template <int bits, int H, int C>
+MZ_INLINE void add_columns(Sums* total, const Bytes& codes, const int8_t* c) {
+  const Bytes columns = transposed(half<bits, H>(codes));
+#pragma GCC unroll 4
+  for (int k = 0; k < C; k++) total[k] = dot<bits>(total[k], columns, splat(c + k * slab_rows));
+}
+
+template <int bits, int C>
+MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c,
+                             int32_t* products, const uint8_t* const* next) {
+  constexpr int per_chunk = 8 / bits;
+  const int64_t chunks = padded * bits / 128, group_bytes = chunks * 64;
+  for (int64_t chunk = 0; chunk < chunks; chunk++) {
+    Sums total[per_chunk][C];
+#pragma GCC unroll 2
+    for (auto& sums : total)
+#pragma GCC unroll 4
+      for (auto& sum : sums) sum = zero();
+    for (int64_t t = 0; t < n_tiles; t++) {
+      const uint8_t* const here = tiles[t] + chunk * 64;
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; g++) {
+        if (next) prefetch(next[t] + chunk * 64 + g * group_bytes);
+        const Bytes codes = bytes_at(here + g * group_bytes);
+        const int8_t* const four = c + t * tile_rows + 4 * g;
+        add_columns<bits, 0, C>(total[0], codes, four);
+        if constexpr (bits == 4) add_columns<bits, 1, C>(total[1], codes, four);
+      }
+    }
+#pragma GCC unroll 2
+    for (int part = 0; part < per_chunk; part++)
+#pragma GCC unroll 4
+      for (int k = 0; k < C; k++) store(products + k * padded + (chunk * per_chunk + part) * 16, total[part][k]);
+  }
+}
+
+template <int bits>
+void gradient_of(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c, int64_t K,
+                 int32_t* products, const uint8_t* const* next) {
+  int64_t k = 0;
+  for (; k + outputs_shared <= K; k += outputs_shared, next = nullptr)
+    slab_gradient<bits, outputs_shared>(tiles, n_tiles, padded, c + k * slab_rows, products + k * padded, next);
+  for (; k < K; k++, next = nullptr)
+    slab_gradient<bits, 1>(tiles, n_tiles, padded, c + k * slab_rows, products + k * padded, next);
+}
+
+void gradient(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
+              int32_t* products, const uint8_t* const* next) {
+  (bits == 8 ? gradient_of<8> : gradient_of<4>)(tiles, n_tiles, padded, c, K, products, next);
+}
+
+float quantise(const float* c, int8_t* integers, int32_t* sum) {
+  float largest = 0;
+  for (int64_t i = 0; i < slab_rows; i++) {
+    const float size = __builtin_fabsf(c[i]);
+    largest = largest < size ? size : largest;
+  }
+  const float inverse = largest > 0 ? coefficient_limit / largest : 0.0f;
+  int32_t total = 0;
+  for (int64_t i = 0; i < slab_rows; i++) {
+    const float to_integer = 0x1.8p23f;  // adding it rounds to the nearest integer, ties to even
+    const int32_t integer = static_cast<int32_t>((c[i] * inverse + to_integer) - to_integer);
+    integers[i] = static_cast<int8_t>(integer);
+    total += integer;
+  }
+  *sum = total;
+  return largest / coefficient_limit;
+}
+
+// ---- a step, column by column
+
+MZ_INLINE F32 integers_at(const int32_t* p, int32_t minus) {
+  F32 out;
+  using T = float;
+  typedef int32_t Part __attribute__((vector_size(part_bytes)));
+  MZ_EACH_PART(i) {
+    Part v;
+    std::memcpy(&v, p + i * F32::part_lanes, part_bytes);
+    out.part[i] = __builtin_convertvector(v - minus, F32::Part);
+  }
+  return out;
+}
+
+void collect(const int32_t* products, int64_t stride, int64_t n_slabs, const float* scale, const int32_t* mid_sum,
+             int64_t padded, float* total) {
+  for (int64_t j = 0; j < padded; j += 16) {
+    F32 sum = zero<float>();
+    for (int64_t h = 0; h < n_slabs; h++)
+      sum = sum + broadcast(scale[h]) * integers_at(products + h * stride + j, mid_sum[h]);
+    store(total + j, sum);
+  }
+}
+
+void collect_floats(const float* products, int64_t stride, int64_t n_slabs, const float* factor, int64_t padded,
+                    float* total) {
+  for (int64_t j = 0; j < padded; j += 16) {
+    F32 sum = zero<float>();
+    for (int64_t h = 0; h < n_slabs; h++) sum = sum + load(products + h * stride + j);
+    store(total + j, load(factor + j) * sum);
+  }
+}
+
+void descend(const HalpColumns& columns, const float* total, float total_c, float momentum, float delta,
+             float inverse_delta) {
+  for (int64_t j = 0; j < columns.padded; j += 16) {
+    const F32 offset = load(columns.offset + j);
+    const F32 data = load(total + j) - load(columns.shift + j) * broadcast(total_c);
+    const F32 centre = load(columns.gradient + j) + load(columns.penalty + j) * (broadcast(delta) * offset);
+    const F32 velocity = broadcast(momentum) * load(columns.velocity + j) + (data + centre);
+    store(columns.velocity + j, velocity);
+    store(columns.target + j, offset - (load(columns.step + j) * broadcast(inverse_delta)) * velocity);
+  }
+}
+
+MZ_INLINE F32 round_down(const F32& v) {
+  F32 out;
+#if defined(MZ_ISA_avx512)
+  out.part[0] = _mm512_roundscale_ps(v.part[0], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(MZ_ISA_avx2)
+  for (int i = 0; i < 2; i++) out.part[i] = _mm256_floor_ps(v.part[i]);
+#else
+  for (int l = 0; l < 16; l++) out.part[l / 4][l % 4] = __builtin_floorf(v.part[l / 4][l % 4]);
+#endif
+  return out;
+}
+
+// Sixteen integers in [-127, 127] as the spread offset of a column group.
+MZ_INLINE void spread_out(const float* offset, int8_t* z) {
+#if defined(MZ_ISA_avx512)
+  const __m512i bytes = _mm512_castsi128_si512(_mm512_cvtsepi32_epi8(_mm512_cvttps_epi32(_mm512_loadu_ps(offset))));
+  const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  _mm512_storeu_si512(z, _mm512_permutexvar_epi32(order, bytes));
+#else
+  for (int t = 0; t < 4; t++) {
+    int8_t four[4];
+    for (int b = 0; b < 4; b++) four[b] = static_cast<int8_t>(offset[4 * t + b]);
+    for (int r = 0; r < 4; r++) std::memcpy(z + 16 * t + 4 * r, four, 4);
+  }
+#endif
+}
+
+// Adds sixteen columns to the totals, which eight lanes and `sum` accumulate.
+MZ_INLINE void add_totals(const HalpColumns& columns, int64_t j, F64& shifted) {
+  shifted = shifted + load(columns.shift_exact + j) * load_wide(columns.offset + j);
+  shifted = shifted + load(columns.shift_exact + j + 8) * load_wide(columns.offset + j + 8);
+}
+
+template <int half>
+MZ_INLINE F32 round_sixteen(const HalpColumns& columns, int64_t j, const U32& word) {
+  const F32 rounded = round_down(load(columns.target + j) + uniforms<half>(word));
+  store(columns.offset + j, rounded);
+  return rounded;
+}
+
+// Whether all lanes are in [-limit, limit]; false for NaN.
+MZ_INLINE bool within(const F32& low, const F32& high, float limit) {
+  float lows[16], highs[16];
+  store(lows, low);
+  store(highs, high);
+  bool inside = true;
+  for (int l = 0; l < 16; l++) inside = inside && lows[l] >= -limit && highs[l] <= limit;
+  return inside;
+}
+MZ_INLINE F32 smaller(const F32& a, const F32& b) {  // b's NaN stays
+  using T = float;
+  F32 out;
+  MZ_EACH_PART(i) out.part[i] = a.part[i] < b.part[i] ? a.part[i] : b.part[i];
+  return out;
+}
+MZ_INLINE F32 larger(const F32& a, const F32& b) {
+  using T = float;
+  F32 out;
+  MZ_EACH_PART(i) out.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
+  return out;
+}
+
+bool round(const HalpColumns& columns, const HalpBits& bits, int8_t* z, HalpTotals* totals) {
+  F32 low = zero<float>(), high = zero<float>();
+  const auto widen = [&](const F32& v) __attribute__((always_inline)) {
+    low = smaller(low, v);
+    high = larger(high, v);
+  };
+  for (int64_t group = 0; 128 * group < columns.padded; group++) {
+    U32 words[4];
+    sixteen_blocks(bits, static_cast<uint32_t>(group), words);
+    for (int k = 0; k < 4; k++) {
+      const int64_t j = 128 * group + 32 * k;
+      if (j < columns.padded) widen(round_sixteen<0>(columns, j, words[k]));
+      if (j + 16 < columns.padded) widen(round_sixteen<1>(columns, j + 16, words[k]));
+    }
+  }
+  if (!within(low, high, offset_limit)) return false;
+  F64 shifted = zero<double>();
+  F32 sum = zero<float>();  // at most 65,536 / 16 * 127 per lane: exact
+  for (int64_t j = 0; j < columns.padded; j += 16) {
+    add_totals(columns, j, shifted);
+    sum = sum + load(columns.offset + j);
+    spread_out(columns.offset + j, z + j * spread);
+  }
+  *totals = {sum_lanes(shifted), static_cast<int32_t>(sum_lanes(sum))};
+  return true;
+}
+
+void adopt(const HalpColumns& columns, const float* factor, float* z, HalpTotals* totals) {
+  F64 shifted = zero<double>();
+  for (int64_t j = 0; j < columns.padded; j += 16) {
+    const F32 target = load(columns.target + j);
+    store(columns.offset + j, target);
+    store(z + j, target * load(factor + j));
+    add_totals(columns, j, shifted);
+  }
+  *totals = {sum_lanes(shifted), 0};
+}
+
+void halve(float* x, int64_t padded) {
+  for (int64_t j = 0; j < padded; j += 16) store(x + j, load(x + j) * broadcast(0.5f));
+}
+
+void add(float* sums, const float* x, int64_t padded) {
+  for (int64_t j = 0; j < padded; j += 16) store(sums + j, load(sums + j) + load(x + j));
+}
+
+}  // namespace
 
 extern const HalpKernels halp;
-const HalpKernels halp = {0};
+const HalpKernels halp = {
+    margins, gradient, quantise, collect, collect_floats, descend, round, adopt, halve, add,
+};
 
 }  // namespace mezzotint::MZ_NS

@@ -2,4 +2,5 @@
 
 from mezzotint.kernels.native_dense import *  # noqa: F403
 from mezzotint.kernels.native_floats import *  # noqa: F403
+from mezzotint.kernels.native_halp import *  # noqa: F403
 from mezzotint.kernels.native_packed import *  # noqa: F403

@@ -2,5 +2,6 @@
 
 from mezzotint.kernels.reference.dense import *  # noqa: F403
 from mezzotint.kernels.reference.floats import *  # noqa: F403
+from mezzotint.kernels.reference.halp import *  # noqa: F403
 from mezzotint.kernels.reference.packed import *  # noqa: F403
 from mezzotint.kernels.reference.packed_scales import *  # noqa: F403
