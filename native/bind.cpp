@@ -2,6 +2,9 @@
 
 #include "dispatch.h"
 
+// The symbol by which threadpoolctl tells this library from others named _native.
+extern "C" NB_EXPORT int mezzotint_kernels() { return 1; }
+
 NB_MODULE(_native, m) {
   m.doc() = "Compiled kernels of mezzotint; called through mezzotint.kernels only.";
   m.def("use", &mezzotint::use);

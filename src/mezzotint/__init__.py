@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import (
     DataError,
+    DataTypeError,
     FileError,
     FormatError,
     KernelUnavailableError,
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DataError",
+    "DataTypeError",
     "FileError",
     "FormatError",
     "KernelUnavailableError",

@@ -14,6 +14,10 @@ class DataError(MezzotintError, ValueError):
     """The samples, labels or weights cannot be used: shape, dtype, NaN, infinity, one class."""
 
 
+class DataTypeError(DataError, TypeError):
+    """An element of the samples is not a number at all."""
+
+
 class ParameterError(MezzotintError, ValueError):
     """A parameter lies outside its allowed set."""
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import threading
+from typing import Any
 
 from mezzotint.errors import ParameterError
 
@@ -14,9 +16,9 @@ def set_thread_limit(limit: int | None) -> None:
     _limit = limit
 
 
-def get_thread_limit() -> int:
-    """Threads that n_jobs=None gives now."""
-    return resolve_n_jobs(None)
+def thread_limit() -> int | None:
+    """Return the cap that `set_thread_limit` set, None if there is none."""
+    return _limit
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
@@ -56,5 +58,13 @@ def _cores() -> int:
     """Cores of this process; joblib knows containers and whether we are inside one of its workers."""
     joblib = sys.modules.get("joblib")
     if joblib is not None:
-        return int(joblib.effective_n_jobs(-1))
+        return 1 if _in_joblib_thread(joblib) else int(joblib.effective_n_jobs(-1))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_joblib_thread(joblib: Any) -> bool:  # noqa: ANN401 - a module that has no types
+    """Whether this is a worker thread of joblib; its worker processes bound us by OMP_NUM_THREADS instead."""
+    if threading.current_thread() is threading.main_thread():
+        return False
+    backend, _ = joblib.parallel.get_active_backend()
+    return int(backend.nesting_level or 0) > 0

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.errors import DataError
+from mezzotint.errors import DataError, DataTypeError
 from mezzotint.kernels import MAX_COLUMNS
 
 FloatArray = NDArray[Any]  # float32 or float64
@@ -181,7 +181,8 @@ def _check_dtype(array: NDArray[Any]) -> NDArray[Any]:
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(
+        kind = DataTypeError if isinstance(error, TypeError) else DataError
+        raise kind(
             f"X has dtype {array.dtype} and cannot be read as numbers: {error}. Every argument must be a "
             "number, not a string or an object; encode such columns first."
         ) from error

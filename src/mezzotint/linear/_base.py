@@ -1,0 +1,102 @@
+"""What the estimators share: checked settings, warm starts, margins, warnings."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from mezzotint.kernels import ops, segment_bounds
+from mezzotint.kernels.threads import resolve_n_jobs
+from mezzotint.linear.objective import Coef, Problem
+from mezzotint.linear.result import Result, Status
+from mezzotint.linear.solve import BITS, SOLVERS, Settings, progress_line
+from mezzotint.linear.validation import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_real,
+    check_samples,
+    check_seed,
+    check_verbose,
+)
+from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed.pack import check_bits, raise_if_bad
+from mezzotint.packed.sources import chunks
+
+
+class LinearModel(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators; their `fit` sets ``coef_``, ``intercept_``, ``n_iter_`` and ``result_``."""
+
+    def _settings(self) -> Settings:
+        """Check all parameters but those of the loss."""
+        check_bits(self.bits, BITS)
+        return Settings(
+            bits=int(self.bits),
+            solver=check_choice("solver", self.solver, SOLVERS),
+            tol=check_real("tol", self.tol, low=0, low_allowed=False),
+            max_iter=check_count("max_iter", self.max_iter, low=1),
+            seed=check_seed(self.random_state),
+            n_threads=resolve_n_jobs(self.n_jobs),
+            report=progress_line if check_verbose(self.verbose) else None,
+        )
+
+    def _open(self, X: Any, y: Any) -> tuple[Source, PackedMatrix | None]:  # noqa: ANN401
+        """Check X as far as that costs nothing and remember its columns."""
+        source, given = check_samples(X)
+        validate_data(self, X, y, skip_check_array=True)
+        return source, given
+
+    def _start(self, problem: Problem) -> Coef | None:
+        """Coefficients of the last fit, if they are wanted and fit the problem."""
+        if not check_flag("warm_start", self.warm_start) or not hasattr(self, "coef_"):
+            return None
+        weights = np.atleast_2d(self.coef_)
+        intercept = np.broadcast_to(self.intercept_ if problem.fit_intercept else 0.0, len(weights))
+        start: Coef = np.column_stack([weights, intercept])
+        return start if start.shape == (problem.n_outputs, problem.n_columns + 1) else None
+
+    def _keep(self, result: Result) -> None:
+        """Store what every estimator stores, and warn if the optimum was not reached."""
+        self.result_ = result
+        self.solution_ = "exact"
+        if result.status not in (Status.CONVERGED, Status.FLOOR):
+            warnings.warn(f"{type(self).__name__} {result}", ConvergenceWarning, stacklevel=3)
+
+    def _margins(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+        """Return ``X coef^T + intercept`` in float64, shape (K, n)."""
+        check_is_fitted(self)
+        source, _ = check_samples(X)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        weights = np.atleast_2d(self.coef_)
+        coef = np.column_stack([weights, np.broadcast_to(self.intercept_, len(weights))])
+        return margins(source, np.ascontiguousarray(coef, dtype=np.float64), resolve_n_jobs(self.n_jobs))
+
+    def _plain(self, plain: Any, *names: str) -> Any:  # noqa: ANN401
+        """Copy fitted attributes to scikit-learn's estimator."""
+        check_is_fitted(self)
+        for name in ("coef_", "intercept_", "n_iter_", "n_features_in_", "feature_names_in_", *names):
+            if hasattr(self, name):
+                value = getattr(self, name)
+                setattr(plain, name, value.copy() if isinstance(value, np.ndarray) else value)
+        return plain
+
+
+def margins(source: Source, coef: Coef, n_threads: int) -> NDArray[np.float64]:
+    """Return ``coef [X 1]^T`` in float64, shape (K, n), reading the rows in blocks.
+
+    Raises
+    ------
+    DataError
+        If a row holds NaN or infinity.
+    """
+    n = source.shape[0]
+    bounds = segment_bounds(*source.shape)
+    out, zeros = np.empty((len(coef), n)), np.zeros((len(coef), n))
+    for segments, rows in chunks(source, bounds):
+        raise_if_bad(ops().first_nonfinite(rows, n_threads=n_threads), rows, int(bounds[segments[0]]))
+        ops().exact_pass(rows, bounds, segments, coef, "squared", zeros, None, out, n_threads=n_threads)
+    return out

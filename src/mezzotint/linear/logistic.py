@@ -1,0 +1,327 @@
+"""Logistic regression, binary and multinomial, with scikit-learn's face."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import scipy.special
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+
+from mezzotint.linear._base import LinearModel
+from mezzotint.linear.objective import Problem
+from mezzotint.linear.path import Path, solve_path
+from mezzotint.linear.result import Result
+from mezzotint.linear.solve import Settings, packed_copy, solve
+from mezzotint.linear.validation import (
+    check_flag,
+    check_labels,
+    check_real,
+    check_sample_weight,
+    check_samples,
+    class_weights,
+)
+from mezzotint.packed import PackedMatrix, Source
+
+
+class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
+    """Logistic regression on a low-bit copy of the data, to the optimum of the data themselves.
+
+    Minimises scikit-learn's objective, ``C sum_i s_i l_i(W, b) + |W|^2 / 2``, with the logistic loss for
+    two classes and the multinomial cross-entropy for more; the intercept b is not penalised.
+
+    Parameters
+    ----------
+    C : float, default 1.0
+        Inverse strength of the penalty, > 0; infinity for none.
+    bits : {8, 4, 32}, default 8
+        Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
+        memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
+        PackedMatrix, its own bits count.
+    tol : float, default 1e-8
+        Relative gap ``(F - F*) / |F|`` of the objective to stop at. This differs from scikit-learn,
+        whose tol bounds the largest entry of the gradient.
+    max_iter : int, default 100
+        Outer iterations (reads of X that move the coefficients); a fit takes about 5.
+    fit_intercept : bool, default True
+        Whether to fit an intercept.
+    class_weight : mapping, "balanced" or None, default None
+        Weights of the classes, multiplied with the sample weights. "balanced" gives every class the
+        same total.
+    solver : {"auto", "newton", "halp"}, default "auto"
+        "newton": Newton's method with conjugate gradients on the packed copy. "halp": the minibatch
+        method of the HALP paper. "auto": "newton", without a packed copy where the problem is too
+        small for one.
+    warm_start : bool, default False
+        Start from the coefficients of the last fit if the shapes agree.
+    random_state : int, generator or None, default None
+        Seed of the row sample and of stochastic rounding; None is a fixed seed, so that fits repeat.
+    n_jobs : int or None, default None
+        Threads. None: all cores within the limits of joblib and threadpoolctl (scikit-learn: one).
+        The coefficients are the same bits for any number.
+    verbose : bool or int, default 0
+        Write a line to stderr for every read of X.
+
+    Attributes
+    ----------
+    coef_ : ndarray of float64, shape (1, d) or (K, d)
+        Coefficients; one row for two classes.
+    intercept_ : ndarray of float64, shape (1,) or (K,)
+        Intercepts.
+    classes_ : ndarray of shape (K,)
+        Labels found in the rows of positive weight, sorted.
+    n_iter_ : ndarray of int32, shape (1,)
+        Outer iterations.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X had them.
+    solution_ : str
+        "exact": the optimum of the problem on the float data.
+    result_ : Result
+        How the fit ended, in words, with its certificate and trace.
+
+    Notes
+    -----
+    Row subsets (cross-validation, bootstrap) need no slicing: rows of ``sample_weight`` 0 might as well
+    not be there, and one packed copy serves all subsets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mezzotint.linear import LogisticRegression
+    >>> X = np.random.default_rng(0).standard_normal((500, 3))
+    >>> y = np.where(X[:, 0] > X[:, 1], "above", "below")
+    >>> clf = LogisticRegression(C=10.0).fit(X, y)
+    >>> clf.predict([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]]).tolist()
+    ['above', 'below']
+    >>> clf.result_.status.name, clf.solution_
+    ('CONVERGED', 'exact')
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        bits: int = 8,
+        tol: float = 1e-8,
+        max_iter: int = 100,
+        fit_intercept: bool = True,
+        class_weight: Mapping[Any, float] | str | None = None,
+        solver: str = "auto",
+        warm_start: bool = False,
+        random_state: Any = None,  # noqa: ANN401
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.bits = bits
+        self.tol = tol
+        self.max_iter = max_iter
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: ANN401
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or PackedMatrix, shape (n, d)
+            Dense real numbers of any type; packed inside, never copied as floats. A PackedMatrix must
+            have its float source attached.
+        y : array-like, shape (n,)
+            Labels of any type, at least two different ones.
+        sample_weight : array-like of shape (n,), float or None
+            Weights >= 0, not all zero; None means 1.
+
+        Returns
+        -------
+        LogisticRegression
+            The estimator itself.
+
+        Raises
+        ------
+        DataError
+            If X, y or sample_weight cannot be used; the message says where and why.
+        ParameterError
+            If a parameter lies outside its allowed set.
+        """
+        settings, C = self._settings(), _check_C(self.C)
+        source, given = self._open(X, y)
+        before = getattr(self, "classes_", np.empty(0))
+        problem, self.classes_ = self._problem(source, given, y, sample_weight, settings)
+        problem = dataclasses.replace(problem, penalty=_penalty(C, problem))
+        start = self._start(problem) if np.array_equal(before, self.classes_) else None
+        self._store(solve(problem, settings, start))
+        return self
+
+    def path(self, X: Any, y: Any, Cs: ArrayLike, sample_weight: Any = None) -> Path:  # noqa: ANN401
+        """Solve for every C of a list on one packed copy, each from its neighbour's solution.
+
+        The estimator itself is not changed; its C does not matter.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        Cs : array-like of float, shape (m,)
+            Values > 0, in any order.
+
+        Returns
+        -------
+        Path
+            Coefficients, intercepts and results in the order of `Cs`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mezzotint.linear import LogisticRegression
+        >>> X = np.random.default_rng(0).standard_normal((300, 2))
+        >>> path = LogisticRegression().path(X, X[:, 0] > 0, Cs=[0.01, 1.0])
+        >>> path.coefs.shape, bool(path.coefs[1, 0, 0] > path.coefs[0, 0, 0])
+        ((2, 1, 2), True)
+        """
+        settings = self._settings()
+        values = [_check_C(C) for C in np.asarray(Cs, dtype=np.float64).ravel().tolist()]
+        source, given = check_samples(X)
+        problem, _ = self._problem(source, given, y, sample_weight, settings)
+        return solve_path(problem, values, [_penalty(C, problem) for C in values], settings)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+        """Return margins: of the second class for two classes, of every class for more.
+
+        Parameters
+        ----------
+        X : array-like or PackedMatrix, shape (n, d)
+            Rows; of a PackedMatrix the float source is read.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,) or (n, K)
+            ``X coef_^T + intercept_``.
+        """
+        phi = self._margins(X)
+        return phi[0] if len(phi) == 1 else np.ascontiguousarray(phi.T)
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: ANN401
+        """Return the most probable label of every row.
+
+        Parameters
+        ----------
+        X : array-like or PackedMatrix, shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Elements of ``classes_``.
+        """
+        phi = self._margins(X)
+        index = (phi[0] > 0).astype(np.intp) if len(phi) == 1 else phi.argmax(axis=0)
+        labels: NDArray[Any] = self.classes_[index]
+        return labels
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+        """Return the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like or PackedMatrix, shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, K)
+            Rows sum to one; columns in the order of ``classes_``.
+        """
+        phi = self._margins(X)
+        if len(phi) == 1:
+            return np.column_stack([scipy.special.expit(-phi[0]), scipy.special.expit(phi[0])])
+        probabilities: NDArray[np.float64] = scipy.special.softmax(phi.T, axis=1)
+        return probabilities
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+        """Return the logarithm of the probability of every class, exact for tiny ones too.
+
+        Parameters
+        ----------
+        X : array-like or PackedMatrix, shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, K)
+            Columns in the order of ``classes_``.
+        """
+        phi = self._margins(X)
+        if len(phi) == 1:
+            return np.column_stack([scipy.special.log_expit(-phi[0]), scipy.special.log_expit(phi[0])])
+        logarithms: NDArray[np.float64] = scipy.special.log_softmax(phi.T, axis=1)
+        return logarithms
+
+    def to_sklearn(self) -> Any:  # noqa: ANN401
+        """Return scikit-learn's LogisticRegression with the same coefficients, for use without mezzotint.
+
+        Returns
+        -------
+        sklearn.linear_model.LogisticRegression
+            Fitted; it has this estimator's C, fit_intercept, class_weight and max_iter.
+        """
+        from sklearn import linear_model
+
+        plain = linear_model.LogisticRegression(
+            C=self.C,
+            fit_intercept=self.fit_intercept,
+            class_weight=self.class_weight,
+            max_iter=self.max_iter,
+            random_state=self.random_state,
+        )
+        return self._plain(plain, "classes_")
+
+    def _problem(
+        self,
+        source: Source,
+        given: PackedMatrix | None,
+        y: Any,  # noqa: ANN401
+        sample_weight: Any,  # noqa: ANN401
+        settings: Settings,
+    ) -> tuple[Problem, NDArray[Any]]:
+        """Return the problem without its penalty, and the classes."""
+        fit_intercept = check_flag("fit_intercept", self.fit_intercept)
+        weights = check_sample_weight(sample_weight, source.shape[0])
+        classes, index = check_labels(y, source.shape[0], weights)
+        weights = class_weights(self.class_weight, classes, index, weights)
+        multinomial = len(classes) > 2
+        problem = Problem(
+            source=source,
+            packed=packed_copy(source, given, settings),
+            loss="softmax" if multinomial else "logistic",
+            y=index[None].astype(np.float64),
+            n_outputs=len(classes) if multinomial else 1,
+            weights=weights,
+            penalty=0.0,
+            fit_intercept=fit_intercept,
+            n_threads=settings.n_threads,
+        )
+        return problem, classes
+
+    def _store(self, result: Result) -> None:
+        self.coef_ = np.ascontiguousarray(result.coef[:, :-1])
+        self.intercept_ = np.ascontiguousarray(result.coef[:, -1])
+        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
+        self._keep(result)
+
+
+def _check_C(C: Any) -> float:  # noqa: ANN401 - scikit-learn's name
+    return check_real("C", C, low=0, low_allowed=False, infinity_allowed=True)
+
+
+def _penalty(C: float, problem: Problem) -> float:
+    """scikit-learn's C as the penalty of a mean loss."""
+    return 1.0 / (C * problem.total_weight)

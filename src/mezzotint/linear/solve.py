@@ -1,0 +1,134 @@
+"""From checked samples and a solver's name to a Result: packs where that pays, and dispatches."""
+
+import dataclasses
+import importlib
+import sys
+import time
+from typing import Any
+
+from mezzotint.errors import ParameterError
+from mezzotint.linear import minimum_norm
+from mezzotint.linear.newton import is_small, solve_newton
+from mezzotint.linear.objective import Coef, Problem
+from mezzotint.linear.result import Iteration, Report, Result
+from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed.pack import check_finite, pack_source
+
+SOLVERS = ("auto", "newton", "halp")
+BITS = (8, 4, 32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an estimator's parameters say about solving, checked.
+
+    Attributes
+    ----------
+    bits : {8, 4, 32}
+        Bits of the packed copy; 32 solves on the float rows without one.
+    solver : {"auto", "newton", "halp"}
+        "auto" is "newton", or Newton's method on the float rows where the problem is too small to pack.
+    tol : float
+        Relative objective gap to stop at.
+    max_iter : int
+        Outer iterations.
+    seed : int
+        Of the row sample and of stochastic rounding.
+    n_threads : int
+        Threads; results do not depend on it.
+    report : callable or None
+        Called after each exact pass.
+    started_at : float
+        `time.perf_counter()` when the fit began: the trace counts from it.
+    """
+
+    bits: int
+    solver: str
+    tol: float
+    max_iter: int
+    seed: int
+    n_threads: int
+    report: Report | None = None
+    started_at: float = dataclasses.field(default_factory=time.perf_counter)
+
+
+def packed_copy(source: Source, given: PackedMatrix | None, settings: Settings) -> PackedMatrix | None:
+    """Return the packed copy to solve on: the one that came in, a new one, or None for the float rows.
+
+    Whatever is returned, the rows have been checked: NaN or infinity is a DataError.
+    """
+    bits = settings.bits if given is None else given.bits
+    small = settings.solver == "auto" and is_small(*source.shape, bits)
+    if given is not None:
+        return None if small else given
+    if small or bits == 32:
+        check_finite(source, settings.n_threads)
+        return None
+    return pack_source(
+        source,
+        bits,
+        rounding="nearest",
+        keep_source=True,
+        seed=settings.seed,
+        n_threads=settings.n_threads,
+    )
+
+
+def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Result:
+    """Minimise a problem with the solver that the settings name.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the packed copy from `packed_copy`.
+    settings : Settings
+        Checked parameters.
+    start : ndarray of float64, shape (K, d + 1), or None
+        Where to start.
+
+    Returns
+    -------
+    Result
+        Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
+        coefficients sum to zero over the classes.
+    """
+    if (
+        problem.loss == "squared"
+        and problem.penalty == 0
+        and minimum_norm.looks_deficient(problem, settings.seed)
+    ):
+        result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
+        if result is not None:
+            return result
+    run: Any = _halp() if settings.solver == "halp" else solve_newton
+    result = run(problem, max_iter=settings.max_iter, seed=settings.seed, start=start, **_common(settings))
+    return _centred_over_classes(result) if problem.loss == "softmax" else result
+
+
+def progress_line(number: int, iteration: Iteration) -> None:
+    """Write one line to stderr about an exact pass."""
+    sys.stderr.write(
+        f"mezzotint: exact pass {number}, objective {iteration.objective:.12g}, "
+        f"estimated gap {iteration.gap_estimate:.1e}, {iteration.seconds:.2f} s\n"
+    )
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    return {"tol": settings.tol, "report": settings.report, "started_at": settings.started_at}
+
+
+def _halp() -> Any:  # noqa: ANN401 - a function with the signature of solve_newton
+    try:
+        halp = importlib.import_module("mezzotint.linear.halp")
+    except ImportError as error:  # the module is on its way
+        raise ParameterError("solver='halp' is not part of this version; use 'auto' or 'newton'.") from error
+    return halp.solve_halp
+
+
+def _centred_over_classes(result: Result) -> Result:
+    """Shifting all classes together changes no probability: take the shift that sums to zero.
+
+    For the penalised weights the optimum does so by itself; unpenalised ones and intercepts need it.
+    """
+    coef = result.coef - result.coef.sum(axis=0) / len(result.coef)
+    return dataclasses.replace(result, coef=coef)
