@@ -68,7 +68,7 @@ class Dense:
         m, y = W @ self.design.T, self.problem.y
         K, n = m.shape
         if self.problem.loss == "logistic":
-            p = 1 / (1 + np.exp(-m))
+            p = 0.5 * (1 + np.tanh(0.5 * m))  # no overflow
             return p - y, (p * (1 - p))[:, None] * np.ones((1, 1, 1))
         if self.problem.loss == "squared":
             return m - y, np.eye(K)[:, :, None] * np.ones(n)
@@ -87,8 +87,10 @@ class Dense:
             for j in range(K):
                 H[k, :, j] = (self.design * (D[k, j] * weights)[:, None]).T @ self.design
             H[k, :, k] += np.diag(self.ridge)
-        flat = np.linalg.lstsq(H.reshape(K * width, -1), g.ravel(), rcond=1e-14)[0]
-        return flat.reshape(W.shape)
+        H = H.reshape(K * width, -1)
+        if self.problem.loss == "softmax":  # the classes' common shift is a null direction: curve it
+            H += np.kron(np.ones((K, K)), np.eye(width)) * np.trace(H) / len(H)
+        return np.linalg.solve(H, g.ravel()).reshape(W.shape)
 
 
 def optimum(problem, iterations=60):

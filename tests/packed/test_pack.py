@@ -18,8 +18,7 @@ def test_unpacked_values_are_within_half_a_step(bits, shape, rng):
     inside = (X >= packed.offset) & (X <= packed.offset + packed.scale * (2**bits - 1))
     error = np.abs(packed.unpack() - X)
     assert (error <= packed.scale * 0.5 * 1.0001 + 1e-6)[inside].all()
-    if bits == 8:
-        assert inside.mean() > 0.99
+    assert inside.mean() > (0.99 if bits == 8 and len(X) > 200 else 0.7)
 
 
 def test_one_outlier_does_not_cost_its_column_the_resolution(rng):

@@ -60,13 +60,31 @@ def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers
             second=buffers.second,
             n_threads=problem.n_threads,
         )
-        step = np.linalg.lstsq(average_curvature(problem, buffers.second), -gradient, rcond=1e-10)[0]
+        step = _newton_step_in_intercepts(average_curvature(problem, buffers.second), gradient)
         shift = shift + step
         if np.abs(step).max() <= 1e-15 * (1.0 + np.abs(point.coef[:, -1]).max()):
             break
     coef = point.coef.copy()
     coef[:, -1] += shift
     return coef
+
+
+def _newton_step_in_intercepts(
+    curvature: NDArray[np.float64], gradient: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Solve ``curvature step = -gradient``, shapes (K, K) and (K,).
+
+    With softmax, K > 1 rows sum to zero: shifting all classes changes nothing. That direction is given
+    curvature, and left out of the step.
+    """
+    k = len(gradient)
+    mean = max(float(np.trace(curvature)) / k, 1e-300)
+    null = np.abs(curvature.sum(axis=0)).max() <= 1e-6 * mean
+    factor = curvature + (mean if null else 0.0) + 1e-14 * mean * np.eye(k)
+    if ops().cholesky(factor, n_threads=1) >= 0:
+        return -gradient / mean
+    step: NDArray[np.float64] = -ops().cholesky_solve(factor, gradient[None])[0]
+    return step - step.sum() / k if null else step
 
 
 def _intercept_gradient_change(

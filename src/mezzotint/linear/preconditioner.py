@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops, segment_bounds
 from mezzotint.linear.objective import Coef, dot, fixed_sum
 
-_FLOAT64_BELOW = 512  # columns up to which the factor is kept in float64
+_FLOAT64_BELOW = 256  # columns up to which the factor is kept in float64
 _JITTER = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}  # on a unit diagonal
 _MAX_FACTOR_VALUES = 2**26  # over all outputs; beyond it outputs share factors
 

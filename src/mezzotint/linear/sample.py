@@ -50,7 +50,7 @@ def sample_size(n_rows: int, n_columns: int, bits: int) -> int:
     d = n_columns
     options = [(6 * d, 1.0), (4 * d, 1.15), (3 * d, 1.25), (2 * d, 1.6)]
     options += [(min(1024, d // 2), 2.2), (min(512, d // 4), 2.8)]
-    floor = 8192 if d <= 512 else 256  # rare columns of narrow data must be seen
+    floor = max(256, min(8192, 2**20 // d))  # rare columns of narrow data must be seen
     best_cost, best_size = np.inf, n_rows
     for size, iterations in options:
         size = min(n_rows, max(size, floor))
