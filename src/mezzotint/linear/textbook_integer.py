@@ -96,7 +96,8 @@ def quantise_features(features: Vector, *, bits: int, random_bits: NDArray[np.ui
 
     Examples
     --------
-    >>> quantise_features(np.array([[1.27]]), bits=8, random_bits=np.full((1, 1), 2**31, np.uint32)).codes.tolist()
+    >>> word = np.full((1, 1), 2**31, np.uint32)
+    >>> quantise_features(np.array([[1.27]]), bits=8, random_bits=word).codes.tolist()
     [[127]]
     """
     bound = float(np.max(np.abs(features), initial=0.0))

@@ -108,8 +108,8 @@ class LinearProblem:
 
     def gradient(self, weights: Vector) -> Vector:
         """Gradient of the mean: X^T l'(X w, y) / n."""
-        total: Vector = self.features.T @ self.slopes(self.features @ weights)
-        return total / self.n_components
+        mean: Vector = self.features.T @ self.slopes(self.features @ weights) / self.n_components
+        return mean
 
     def objective(self, weights: Vector) -> float:
         """Mean loss."""
