@@ -127,7 +127,7 @@ class _Output:
         quantum = np.float32(self.quantum)
         data = total - self.shift * np.float32(total_c)
         centre = self.gradient + self.penalty * (quantum * self.offset)
-        velocity: F32 = np.float32(momentum) * self.velocity + (data + centre)
+        velocity = np.asarray(np.float32(momentum) * self.velocity + (data + centre), np.float32)
         self.velocity = velocity
         self.target = self.offset - (self.step * (np.float32(1) / quantum)) * velocity
 

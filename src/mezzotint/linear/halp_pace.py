@@ -1,0 +1,228 @@
+"""What HALP needs instead of tuning: the metric of its offset, and the pace of its steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.linear.design import Coef, FloatDesign
+from mezzotint.linear.objective import Problem, dot, norm
+from mezzotint.linear.sample import RowSample, draw_sample
+from mezzotint.packed import ArraySource
+from mezzotint.random import uniforms
+
+Float64 = NDArray[np.float64]
+
+_SAMPLE_ROWS = 2048  # rows that the metric is measured on
+_NORM_ROWS = 256  # rows whose lengths are compared
+_POWER_STEPS = 10
+_POWER_STREAM = 0x706F7765  # "powe"
+_MARGIN = 1.1  # power iteration approaches the largest eigenvalue from below
+_EPOCH_STEPS = 400  # steps that an epoch has at least
+_LEAST_BATCH_TILES, _MOST_BATCH_TILES = 4, 16
+_FORGET = 20.0  # e-foldings of the momentum that an epoch must have time for
+_NOISE = 0.3  # noise that the first epochs may have, relative to the move
+_LEAST_FRICTION = 0.02
+_TOO_SLOW, _TOO_NOISY = 0.2, -0.05
+_CURVATURE = {"logistic": 0.25, "squared": 1.0, "softmax": 0.5}  # bounds of the loss's second derivative
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Coordinates:
+    """Offsets in units of one code around centred columns: w_j = u_j / unit_j, b = t - centre . w.
+
+    Then ``x_i . w + b = t + sum_j u_j (x_ij - centre_j) / unit_j``: all columns share one grid, and u and t
+    hardly interact. Without an intercept the centre is 0 and t is fixed.
+
+    Attributes
+    ----------
+    centre, unit : ndarray of float64, shape (d,)
+        unit 0 marks a column that is left where it is.
+    penalty : ndarray of float64, shape (d,)
+        lam / unit^2.
+    smooth : float
+        L, an estimate of the largest curvature of the loss over all directions u.
+    smooth_row : float
+        The largest curvature that one row can have.
+    constant : float
+        Curvature along t; infinite without an intercept.
+    """
+
+    centre: Float64
+    unit: Float64
+    penalty: Float64
+    smooth: float
+    smooth_row: float
+    constant: float
+
+    def gradient(self, gradient: Coef) -> Coef:
+        """Gradient by (u, t) from the gradient by (w, b)."""
+        out = gradient.copy()
+        out[:, :-1] -= self.centre * gradient[:, -1:]
+        out[:, :-1] = np.divide(out[:, :-1], self.unit, out=np.zeros_like(out[:, :-1]), where=self.unit > 0)
+        return out
+
+    def to_coef(self, offset: Coef) -> Coef:
+        """Move of (w, b) from a move of (u, t)."""
+        out = offset.copy()
+        out[:, :-1] = np.divide(
+            offset[:, :-1], self.unit, out=np.zeros_like(out[:, :-1]), where=self.unit > 0
+        )
+        out[:, -1] -= np.array([dot(self.centre, row[:-1].copy()) for row in out])
+        if np.isinf(self.constant):
+            out[:, -1] = 0.0
+        return out
+
+    def steps(self, smooth: float) -> Float64:
+        """Inverse of the curvature bound of every coordinate, shape (d + 1,)."""
+        columns = np.where(self.unit > 0, 1.0 / (smooth + self.penalty), 0.0)
+        return np.append(columns, 0.0 if np.isinf(self.constant) else self.smooth / smooth / self.constant)
+
+    def least_gap(self, gradient: Coef) -> float:
+        """Lower bound of F - F* from a gradient by (u, t)."""
+        steps = 0.5 * self.steps(self.smooth)  # halved: u and t together
+        return 0.5 * dot(gradient, gradient * steps)
+
+
+def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
+    """Measure the metric on a row sample.
+
+    Parameters
+    ----------
+    problem : Problem
+    unit : ndarray of float64, shape (d,)
+        Scale of the codes; 0 for constant columns.
+    seed : int
+        Of the sample.
+    """
+    sample = draw_sample(problem, _SAMPLE_ROWS, seed)
+    total = max(dot(sample.weights, np.ones_like(sample.weights)), 1e-300)
+    ones = sample.weights[None].astype(np.float32)
+    design = FloatDesign(ArraySource(sample.rows), problem.n_threads)
+    centre = design.gradient(ones)[0, :-1] / total if problem.fit_intercept else np.zeros_like(unit)
+    if not problem.fit_intercept:  # constant columns then matter: their code is 0, their unit free
+        unit = np.where(unit > 0, unit, np.abs(sample.rows[0].astype(np.float64)))
+    bound = _CURVATURE[problem.loss]
+    largest = bound * _MARGIN * _largest_curvature(design, ones, centre, unit, total)
+    constant = bound / 0.9 if problem.fit_intercept else np.inf
+    squared = np.where(unit > 0, unit, 1.0) ** 2
+    rows = bound * _longest_row(sample, centre, unit)
+    return Coordinates(
+        centre=centre,
+        unit=unit,
+        penalty=np.where(unit > 0, problem.penalty / squared, 0.0),
+        smooth=max(largest, 1e-12),
+        smooth_row=max(rows + largest, 1e-12),
+        constant=constant,
+    )
+
+
+def _largest_curvature(
+    design: FloatDesign, weights: NDArray[np.float32], centre: Float64, unit: Float64, total: float
+) -> float:
+    """Largest eigenvalue of the weighted mean of a a^T, a = (x - centre) / unit, by power iteration."""
+    inverse = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
+    u = uniforms(0, 0, len(unit), stream=_POWER_STREAM) - 0.5
+    margins = np.empty_like(weights)
+    size = 0.0
+    for _ in range(_POWER_STEPS):
+        length = norm(u)
+        if length == 0:
+            break
+        w = u / length * inverse
+        product = design.curvature(np.append(w, -dot(centre, w))[None], weights, None, margins)[0]
+        u = (product[:-1] - centre * product[-1]) * inverse / total
+        size = norm(u)
+    return size
+
+
+def _longest_row(sample: RowSample, centre: Float64, unit: Float64) -> float:
+    """Largest s |a|^2 among some rows, relative to the mean weight."""
+    rows = sample.rows[:: max(1, len(sample.rows) // _NORM_ROWS)].astype(np.float64)
+    weights = sample.weights[:: max(1, len(sample.rows) // _NORM_ROWS)]
+    a = np.divide(rows - centre, unit, out=np.zeros_like(rows), where=unit > 0)
+    mean_weight = max(dot(sample.weights, np.ones_like(sample.weights)) / len(sample.weights), 1e-300)
+    longest = max(float(s) * dot(row.copy(), row.copy()) for s, row in zip(weights, a, strict=True))
+    return longest / mean_weight
+
+
+class Pace:
+    """Step, momentum and length of the epochs, adapted to what the exact passes see.
+
+    The slope of F along a move, at its far end against its near end, tells what an epoch is short of. Still
+    far downhill: too slow, so more momentum, then longer epochs. Uphill: the steps' noise dominates, so less
+    momentum. Momentum is capped so that noise starts small and an epoch has time to forget it.
+    """
+
+    def __init__(self, n_rows: int, coordinates: Coordinates) -> None:
+        self._coordinates = coordinates
+        tiles = -(-n_rows // 16)
+        batch_tiles = min(_MOST_BATCH_TILES, max(_LEAST_BATCH_TILES, n_rows // _EPOCH_STEPS // 16))
+        self.n_batches = max(1, round(tiles / batch_tiles))
+        self.n_passes = -(-_EPOCH_STEPS // self.n_batches)
+        self._most_passes = max(8, 8 * self.n_passes)
+        self._boldness = 4.0
+        batch_rows = n_rows / self.n_batches
+        noise = coordinates.smooth_row / coordinates.smooth / batch_rows
+        self._smooth = coordinates.smooth * (1 + noise)
+        friction = max(_FORGET / self.n_steps, 0.5 * self._boldness * noise / _NOISE, _LEAST_FRICTION)
+        self._friction = min(friction, 1.0)
+        self._rate, self._last_gain = 0.5, 0.0
+        self.gap = np.inf
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of an epoch."""
+        return self.n_batches * self.n_passes
+
+    @property
+    def momentum(self) -> float:
+        """Share of the velocity kept from step to step."""
+        return 1.0 - self._friction
+
+    @property
+    def step(self) -> Float64:
+        """Step of every coordinate: `boldness` / 2 over the curvature, where momentum keeps that stable."""
+        stable = 0.6 * (1.0 + self.momentum)  # heavy ball: step * curvature < 2 (1 + momentum)
+        return min(0.5 * self._boldness, stable) * self._coordinates.steps(self._smooth)
+
+    def moved(self, before: float, after: float, length: float, *, trials: int) -> None:
+        """Learn from an accepted move: slopes of F along it at both ends, and how much of it was taken."""
+        gain = max(-0.5 * length * (before + after), 0.0)
+        self._estimate_gap(gain, shortened=trials > 0)
+        if trials > 0:
+            self._calm(4.0)
+            return
+        left = after / before if before < 0 else 0.0
+        if left > _TOO_SLOW:
+            self._hurry()
+        elif left < _TOO_NOISY:
+            self._friction = min(max(0.4, self._friction), 2.0 * self._friction)
+
+    def diverged(self) -> None:
+        """Learn that an epoch's move was no good at any length."""
+        self._calm(4.0)
+        self._boldness = max(0.5 * self._boldness, 2.0**-10)
+
+    def _calm(self, factor: float) -> None:
+        if self._friction > 0.5:
+            self._boldness = max(0.5 * self._boldness, 2.0**-10)
+        self._friction = min(1.0, factor * self._friction)
+
+    def _hurry(self) -> None:
+        if self._friction > 0.75 * _FORGET / self.n_steps and self._friction > _LEAST_FRICTION:
+            self._friction = max(0.5 * self._friction, _LEAST_FRICTION)
+        elif 2 * self.n_passes <= self._most_passes:
+            self.n_passes *= 2
+            self._friction = max(0.5 * self._friction, _LEAST_FRICTION)
+
+    def _estimate_gap(self, gain: float, *, shortened: bool) -> None:
+        """Gap left if the gains keep shrinking at the rate seen: gain * rate / (1 - rate)."""
+        if shortened:
+            self._rate, self._last_gain = 0.9, 0.0
+            self.gap = max(self.gap - gain, gain * 9.0) if np.isfinite(self.gap) else np.inf
+            return
+        if self._last_gain > 0:
+            self._rate = min(0.99, max(0.3 * self._rate, gain / self._last_gain, 0.03))
+        self._last_gain = gain
+        self.gap = gain * self._rate / (1.0 - self._rate)
