@@ -99,7 +99,8 @@ class LinearProblem:
         """Return l'(margins, y) for all rows at once."""
         if self.loss == "squared":
             return margins - self.targets
-        return -0.5 * self.targets * (1.0 - np.tanh(0.5 * self.targets * margins))
+        slopes: Vector = -0.5 * self.targets * (1.0 - np.tanh(0.5 * self.targets * margins))
+        return slopes
 
     def component_gradient(self, index: int, weights: Vector) -> Vector:
         """Gradient of one component: l'(x_i.w, y_i) x_i."""
