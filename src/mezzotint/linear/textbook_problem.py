@@ -99,12 +99,11 @@ class LinearProblem:
         """Return l'(margins, y) for all rows at once."""
         if self.loss == "squared":
             return margins - self.targets
-        slopes: Vector = -0.5 * self.targets * (1.0 - np.tanh(0.5 * self.targets * margins))
-        return slopes
+        return -0.5 * self.targets * (1.0 - np.tanh(0.5 * self.targets * margins))
 
     def component_gradient(self, index: int, weights: Vector) -> Vector:
         """Gradient of one component: l'(x_i.w, y_i) x_i."""
-        row = self.features[index]
+        row: Vector = self.features[index]
         return self.slope(index, float(row @ weights)) * row
 
     def gradient(self, weights: Vector) -> Vector:
