@@ -120,9 +120,15 @@ class InnerModel:
         data = self._design.gradient(change) / self._problem.total_weight
         self.gradient = self._free(self._centre.gradient + self._regulariser(self.z) + data)
 
-    def curvature_at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Diagonal curvature of every output at some rows, shape (K, len(index))."""
-        return pointwise_curvature(self._problem, self.buffers.second, index)
+    @property
+    def point(self) -> Coef:
+        """Coefficients reached: centre plus offset."""
+        return self._centre.coef + self.z
+
+    @property
+    def pass_bytes(self) -> int:
+        """Bytes of samples that one product reads."""
+        return self._design.pass_bytes
 
     @property
     def _threads(self) -> int:
@@ -178,16 +184,3 @@ def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]
     out = np.stack([-(weighted * row).sum(axis=1) for row in p])
     out[np.diag_indices_from(out)] += weighted.sum(axis=1)
     return out
-
-
-def pointwise_curvature(problem: Problem, second: RowArray, index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Diagonal curvatures l'' without sample weights, shape (K or 1, len(index)).
-
-    `second` holds ``s l''`` for one-output losses and probabilities for softmax.
-    """
-    values: NDArray[np.float64] = second[:, index].astype(np.float64)
-    if problem.loss == "softmax":
-        return values * (1.0 - values)
-    if problem.weights is None:
-        return values
-    return values / np.maximum(problem.weights[index], 1e-300)

@@ -11,6 +11,7 @@ on the float data itself:
 """
 
 import time
+from dataclasses import replace
 from enum import IntEnum
 
 import numpy as np
@@ -24,17 +25,19 @@ from mezzotint.linear.objective import Evaluation, Problem, dot, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
 from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.result import Iteration, Report, Result, Status
-from mezzotint.linear.sample import RowSample, draw_sample, sample_size
+from mezzotint.linear.sample import draw_sample, sample_size, thinned
 from mezzotint.packed import ArraySource
 
 _ETA = 0.01  # inner reduction of the gradient per outer step
 _ETA_CG = 0.1  # reduction per linear solve
+_ETA_WARM = 0.03  # the same for the thinned problem that gives the starting point
+_THINNED_ROWS_PER_COLUMN = 32
 _MAX_NEWTON = 6  # inner Newton steps per outer step
 _MAX_CG = 30
 _GUARD = 0.03
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
 _WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
-_SAFETY = 10.0  # iterate until the estimated gap is this much below the tolerance
+_SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
 
@@ -50,6 +53,13 @@ class Mode(IntEnum):
 def is_small(n_rows: int, n_columns: int, bits: int) -> bool:
     """Whether Newton's method on all float rows is cheaper than packing."""
     return sample_size(n_rows, n_columns, bits) >= _SMALL_SHARE * n_rows
+
+
+def _design_of(problem: Problem) -> Design:
+    """Products with the coarsest copy a problem has."""
+    if problem.packed is not None:
+        return PackedDesign(problem.packed, problem.n_threads)
+    return FloatDesign(problem.source, problem.n_threads)
 
 
 def solve_newton(
@@ -71,7 +81,7 @@ def solve_newton(
         Without a packed copy the same iteration runs on the float rows.
     tol : float
         Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by the Newton decrement with
-        a safety factor of ten.
+        a safety factor of 30.
     max_iter : int
         Outer iterations (exact passes that move the centre).
     seed : int
@@ -119,11 +129,11 @@ class _Newton:
         self._designs: dict[bool, Design] = {}
         n, d = problem.source.shape
         bits = problem.packed.bits if problem.packed is not None else 32
-        size = sample_size(n, d, bits)
+        size = sample_size(n, d, bits, problem.n_outputs if problem.loss == "softmax" else 1)
         small = problem.packed is None and size >= _SMALL_SHARE * n
         self._sample = draw_sample(problem, n if small else size, seed)
         self._mode = self._first_mode(small)
-        self._metric = self._make_metric(self._sample, exact=self._mode == Mode.EXACT)
+        self._metric, self._sample_design = self._make_metric(exact=self._mode == Mode.EXACT)
         self._fresh_rate = np.inf  # PCG iterations per decade right after a build
         self._just_built = False
         self._inner_done = False  # whether the last inner loop reached its target
@@ -135,8 +145,9 @@ class _Newton:
             return Mode.PACKED
         return Mode.EXACT if small and self._sample.is_everything else Mode.FLOAT
 
-    def _make_metric(self, sample: RowSample, *, exact: bool) -> SampleCurvature:
-        return SampleCurvature(
+    def _make_metric(self, *, exact: bool) -> tuple[SampleCurvature, FloatDesign]:
+        sample = self._sample
+        metric = SampleCurvature(
             sample.rows,
             sample.weights,
             self.problem.penalty,
@@ -145,13 +156,15 @@ class _Newton:
             exact=exact,
             n_threads=self.problem.n_threads,
         )
+        return metric, FloatDesign(ArraySource(sample.rows), self.problem.n_threads)
 
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
         self._scale_floor = 1e-6 * self._objective_at_zero()
+        self._rebuild(self._sample_curvature(self.problem.zeros()))
         centre = self._evaluate(self._warm_start() if start is None else start)
-        self._rebuild(self._sample_curvature(centre))
+        self._renew_if_worn(centre)
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
@@ -173,16 +186,16 @@ class _Newton:
                 status = Status.FLOOR
                 break
             # One slow outer step is the coarse data's fault only if the inner loop did what it was asked to.
-            if (slow and self._inner_done or slow > 1 or stalls) and not self._climb() and stalls >= 3:
+            if ((slow and self._inner_done) or slow > 1 or stalls) and not self._climb() and stalls >= 3:
                 status = Status.STALLED
                 break
         return self._finish(centre, status, n_iter, decrement)
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
         if self._mode == Mode.EXACT:
-            self._rebuild(self._sample_curvature(centre))
+            self._rebuild(self._sample_curvature(centre.coef))
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
-        z = self._minimise(model, centre)
+        z = self._minimise(model, centre.gradient, _ETA)
         return self._backtrack(centre, z)
 
     def _backtrack(self, centre: Evaluation, z: Coef) -> Evaluation:
@@ -204,15 +217,21 @@ class _Newton:
         """
         if not self._is_converged(centre, decrement):
             return decrement
-        curvature = self._sample_curvature(centre)
-        if (curvature < _WORN * self._built_at).any():
-            self._rebuild(curvature)
+        if self._renew_if_worn(centre):
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
         model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
         rule = StopRule(relative=0.1, absolute=0.0, max_iterations=_MAX_CG, guard=0.0)
         return max(decrement, self._step(model, rule).decrement)
+
+    def _renew_if_worn(self, centre: Evaluation) -> bool:
+        """Build M anew if some sampled row has lost much of the curvature it had at the last build."""
+        curvature = self._sample_curvature(centre.coef)
+        worn = bool((curvature < _WORN * self._built_at).any())
+        if worn:
+            self._rebuild(curvature)
+        return worn
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
@@ -239,14 +258,14 @@ class _Newton:
         self._mode = Mode(self._mode + 1)
         if self._mode == Mode.EXACT:
             self._sample = draw_sample(self.problem, n, self._seed)
-            self._metric = self._make_metric(self._sample, exact=True)
+            self._metric, self._sample_design = self._make_metric(exact=True)
         return True
 
     # ---- the inner loop
 
-    def _minimise(self, model: InnerModel, centre: Evaluation) -> Coef:
-        """Reduce the model's gradient by _ETA with a few Newton steps; returns the offset z."""
-        target = _ETA**2 * self._squared_norm(centre.gradient)
+    def _minimise(self, model: InnerModel, gradient: Coef, eta: float) -> Coef:
+        """Reduce the model's gradient by `eta` with a few Newton steps; returns the offset z."""
+        target = eta**2 * self._squared_norm(gradient)
         quadratic = self.problem.loss == "squared"
         for _ in range(1 if self._mode >= Mode.FLOAT else _MAX_NEWTON):
             rule = StopRule(
@@ -290,52 +309,33 @@ class _Newton:
         if self._just_built:
             self._just_built, self._fresh_rate = False, step.per_decade
         extra = step.per_decade - self._fresh_rate
-        pass_cost = 2.4 * self._design().pass_bytes  # multiply-adds a core does while it reads a byte
-        curvature = model.curvature_at(self._sample.index)
-        if step.per_decade > 1.5 * self._fresh_rate and 3 * extra * pass_cost > self._metric.build_cost * len(
-            curvature
-        ):
-            self._rebuild(curvature)
+        pass_cost = 2.4 * model.pass_bytes  # multiply-adds a core does while it reads a byte
+        gain = 3 * extra * pass_cost * self.problem.n_outputs
+        if step.per_decade > 1.5 * self._fresh_rate and gain > self._metric.build_cost * len(self._built_at):
+            self._rebuild(self._sample_curvature(model.point))
 
     # ---- pieces
 
     def _warm_start(self) -> Coef:
-        """Optimum of the sample, roughly: a few Newton-PCG steps in cache."""
+        """Optimum of a thinned coarse problem, roughly: Newton steps that cost a fraction of a pass each."""
         problem = self.problem
-        if self._sample.is_everything:
+        stride = problem.n_rows // (_THINNED_ROWS_PER_COLUMN * problem.n_columns)
+        if stride < 2 or problem.loss == "squared":
             return problem.zeros()
-        small = Problem(
-            source=ArraySource(self._sample.rows),
-            packed=None,
-            loss=problem.loss,
-            y=np.ascontiguousarray(problem.y[:, self._sample.index]),
-            n_outputs=problem.n_outputs,
-            weights=None if problem.weights is None else self._sample.weights,
-            penalty=problem.penalty * problem.total_weight / max(float(self._sample.weights.sum()), 1e-300),
-            fit_intercept=problem.fit_intercept,
-            n_threads=problem.n_threads,
-        )
-        centre = small.evaluate(small.zeros())
-        model = InnerModel(
-            small, FloatDesign(small.source, problem.n_threads), centre, RowBuffers.of(small), None
-        )
-        self._rebuild(model.curvature_at(np.arange(small.n_rows)))
-        rule = StopRule(relative=1e-4, absolute=0.0, max_iterations=8, guard=0.0)
-        for _ in range(1 if problem.loss == "squared" else 4):
-            step = self._step(model, rule)
-            if problem.loss == "squared":
-                return step.direction
-            self._move(model, step)
-        return model.z
+        small, _ = thinned(problem, stride)
+        design = _design_of(small)
+        zero = np.zeros((problem.n_outputs, small.n_rows))
+        gradient = design.gradient(small.loss_gradient_at_zero()) / small.total_weight
+        if not problem.fit_intercept:
+            gradient[:, -1] = 0.0
+        centre = Evaluation(value=np.nan, gradient=gradient, phi=zero, coef=problem.zeros())
+        model = InnerModel(small, design, centre, RowBuffers.of(small), self._noise())
+        return self._minimise(model, gradient, _ETA_WARM)
 
     def _design(self) -> Design:
         packed = self._mode < Mode.FLOAT
         if packed not in self._designs:
-            threads = self.problem.n_threads
-            if packed and self.problem.packed is not None:
-                self._designs[packed] = PackedDesign(self.problem.packed, threads)
-            else:
-                self._designs[packed] = FloatDesign(self.problem.source, threads)
+            self._designs[packed] = _design_of(self.problem if packed else replace(self.problem, packed=None))
         return self._designs[packed]
 
     def _noise(self) -> NDArray[np.float64] | None:
@@ -357,18 +357,26 @@ class _Newton:
             / self.problem.total_weight
         )
 
-    def _sample_curvature(self, centre: Evaluation) -> NDArray[np.float64]:
-        """Curvature of the sampled rows at an exact centre."""
+    def _sample_curvature(self, coef: Coef) -> NDArray[np.float64]:
+        """Diagonal curvatures l'' of the sampled rows at some coefficients, shape (1 or K, S)."""
         index = self._sample.index
-        phi = np.ascontiguousarray(centre.phi[:, index])
+        phi = np.empty((self.problem.n_outputs, len(index)), np.float32)
+        self._sample_design.margins(coef, phi)
         y = np.ascontiguousarray(self.problem.y[:, index])
-        rows = self.problem.n_outputs if self.problem.loss == "softmax" else 1
-        second = np.empty((rows, len(index)), np.float32)
+        softmax = self.problem.loss == "softmax"
+        second = np.empty((self.problem.n_outputs if softmax else 1, len(index)), np.float32)
         ops().curvature_rows(
-            self.problem.loss, phi, None, y, None, c=None, second=second, n_threads=self.problem.n_threads
+            self.problem.loss,
+            phi.astype(np.float64),
+            None,
+            y,
+            None,
+            c=None,
+            second=second,
+            n_threads=self.problem.n_threads,
         )
         values = second.astype(np.float64)
-        return values * (1.0 - values) if self.problem.loss == "softmax" else values
+        return values * (1.0 - values) if softmax else values
 
     def _rebuild(self, curvature: NDArray[np.float64]) -> None:
         self._metric.build(curvature)

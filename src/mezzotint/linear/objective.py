@@ -57,7 +57,7 @@ class Problem:
     @property
     def n_rows(self) -> int:
         """Number of samples n."""
-        return self.source.shape[0]
+        return int(self.y.shape[1])
 
     @property
     def n_columns(self) -> int:
@@ -68,6 +68,17 @@ class Problem:
     def total_weight(self) -> float:
         """S, the sum of the sample weights."""
         return float(self.n_rows) if self.weights is None else fixed_sum(self.weights)
+
+    def loss_gradient_at_zero(self) -> NDArray[np.float32]:
+        """Return ``s_i l'(0, y_i)`` for every output, shape (K, n)."""
+        if self.loss == "logistic":
+            slope = 0.5 - self.y
+        elif self.loss == "squared":
+            slope = -self.y
+        else:
+            slope = 1.0 / self.n_outputs - (self.y == np.arange(self.n_outputs)[:, None])
+        weighted = slope if self.weights is None else slope * self.weights
+        return weighted.astype(np.float32)
 
     def zeros(self) -> Coef:
         """Coefficients (K, d + 1) of all zeros."""

@@ -79,7 +79,7 @@ class SampleCurvature:
         Parameters
         ----------
         curvature : ndarray of float64, shape (1, S) or (K, S)
-            Diagonal curvature l'' (softmax: p (1 - p)) at the sampled rows, shared by the outputs or one each.
+            Diagonal curvature l'' (softmax: p (1 - p)) of the sampled rows, shared by the outputs or not.
         """
         n_groups = min(len(curvature), self._max_factors)
         self._group = np.arange(len(curvature)) * n_groups // len(curvature)
@@ -323,4 +323,5 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     )
     pairs = zip(held.astype(np.float64), cross, inside, strict=True)
     energies = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]
-    return float(sum(energies)) / len(energies) / max(1, min(n_sample, d - n_sample))
+    mean = float(sum(energies)) / len(energies)
+    return mean / max(1, min(n_sample, d - n_sample))

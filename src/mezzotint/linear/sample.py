@@ -1,12 +1,14 @@
 """Row samples: how many rows the preconditioner is built from, and which."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem
+from mezzotint.packed import ArraySource, PackedMatrix
 from mezzotint.random import sample_rows
 
 _STREAM = 2  # random bits of the row sample
@@ -41,30 +43,40 @@ class RowSample:
         return self.held_out is None
 
 
-def sample_size(n_rows: int, n_columns: int, bits: int) -> int:
-    """Rows to sample: the least cost of factorisations, sample products and packed passes.
+def sample_size(n_rows: int, n_columns: int, bits: int, n_blocks: int = 1) -> int:
+    """Rows to sample: the least cost of factorisations, packed passes and solves.
 
     Fewer rows make cheaper factors but more iterations; the relative numbers of iterations (1 at six
-    times the columns to 2.8 at a quarter of them) are measured ones, see docs/log.md.
+    times the columns) are measured ones, see docs/log.md.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Shape of the data.
+    bits : int
+        Bits per value of the copy that inner loops read.
+    n_blocks : int
+        Diagonal blocks to factorise: the classes of a multinomial problem.
     """
     d = n_columns
-    options = [(6 * d, 1.0), (4 * d, 1.15), (3 * d, 1.25), (2 * d, 1.6)]
-    options += [(min(1024, d // 2), 2.2), (min(512, d // 4), 2.8)]
+    options = [(12 * d, 0.8), (8 * d, 0.92), (6 * d, 1.0), (4 * d, 1.5), (3 * d, 1.8), (2 * d, 2.5)]
+    options += [(min(1024, d // 2), 3.5), (min(512, d // 4), 4.5)]
     floor = max(256, min(8192, 2**20 // d))  # rare columns of narrow data must be seen
     best_cost, best_size = np.inf, n_rows
     for size, iterations in options:
         size = min(n_rows, max(size, floor))
-        cost = _cost(size, d, 1.0 if size == n_rows else iterations, n_rows * d * bits / 8)
+        cost = _cost(size, d, 1.0 if size == n_rows else iterations, n_rows * d * bits / 8, n_blocks)
         if cost < best_cost:
             best_cost, best_size = cost, size
     return best_size
 
 
-def _cost(size: int, d: int, iterations: float, packed_bytes: float) -> float:
+def _cost(size: int, d: int, iterations: float, packed_bytes: float, n_blocks: int) -> float:
     wide = size < d
     factor = size * size * d / 2 + 2.5 * size**3 / 3 if wide else 2.5 * (size * d * d / 2 + d**3 / 3)
-    solve_bytes = min(size, d) * d * 8
-    return factor / _FLOPS + (30 * size * d * 8 + 30 * iterations * (packed_bytes + solve_bytes)) / _BANDWIDTH
+    solve_bytes = n_blocks * min(size, d) * d * 8
+    products = packed_bytes * max(1.0, n_blocks / 4)  # many classes are bound by arithmetic
+    return n_blocks * factor / _FLOPS + 22 * iterations * (products + solve_bytes) / _BANDWIDTH
 
 
 def draw_sample(problem: Problem, size: int, seed: int) -> RowSample:
@@ -88,3 +100,24 @@ def _take(problem: Problem, index: NDArray[np.int64], held_out: NDArray[Any] | N
     rows = whole if everything and whole is not None else problem.source.rows(index)
     weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
     return RowSample(index=index, rows=rows, weights=weights, held_out=held_out)
+
+
+def thinned(problem: Problem, stride: int) -> tuple[Problem, NDArray[np.int64]]:
+    """Keep every `stride`-th group of 16 rows, packed codes included; returns the problem and its rows.
+
+    Strided, not the head, so that sorted data are thinned evenly. Copies about 1/stride of the codes.
+    """
+    groups = np.arange(0, -(-problem.n_rows // ROW_GROUP), stride)
+    index = (groups[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).ravel()
+    index = index[index < problem.n_rows].astype(np.int64)
+    packed = None if problem.packed is None else _thinned_codes(problem.packed, groups, len(index))
+    source = problem.source if packed is not None else ArraySource(problem.source.rows(index))
+    weights = None if problem.weights is None else problem.weights[index]
+    y = np.ascontiguousarray(problem.y[:, index])
+    return replace(problem, source=source, packed=packed, y=y, weights=weights), index
+
+
+def _thinned_codes(packed: PackedMatrix, groups: NDArray[np.int64], n_rows: int) -> PackedMatrix:
+    layout = replace(packed.layout, n_rows=n_rows)
+    codes = packed.codes.reshape(-1, ROW_GROUP * packed.layout.row_bytes)[groups].reshape(-1)
+    return replace(packed, codes=codes, layout=layout, source=None)
