@@ -2,8 +2,9 @@
 
 Each outer iteration reads the float rows once (objective, margins, gradient), then runs one inner epoch
 on the codes (kernels.reference.halp) and moves the centre by the average offset of the epoch's last
-quarter. A move is accepted only if the exact objective does not rise. Nothing has to be tuned: see `Coordinates` for
-the metric, `Pace` for step, momentum and length of an epoch; docs/halp-solver.md has the measurements.
+quarter. A move is accepted only if the exact objective does not rise. Nothing has to be tuned:
+`Coordinates` is the metric, `Pace` chooses step, momentum and length of an epoch; docs/halp-solver.md has
+the measurements.
 
 With ``float32=True`` the same loop runs on the float rows with a float32 offset: plain SVRG, the baseline.
 """
@@ -30,7 +31,7 @@ _ORDER_STREAM = 0x6F726465  # "orde": random bits of the visiting order
 _RANGE = 8.0  # first range of a grid, in longest first steps; it doubles whenever an offset saturates
 _OFFSET_LIMIT = 127
 _SAFETY = 10.0  # iterate until the estimated gap is this much below the tolerance
-_MOST_TRIALS = 8  # lengths of a step tried before the epoch is given up
+_MOST_TRIALS = 4  # lengths of a step tried before the epoch is given up
 _MOST_STALLS = 5
 _FLOOR = 1e-13  # relative gap below which standing still means rounding errors
 
@@ -91,8 +92,11 @@ class _Epochs(Protocol):
     pass_bytes: int
     unit: NDArray[np.float64]
 
-    def shift(self, centre: NDArray[np.float64], unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shift(self, coordinates: Coordinates) -> NDArray[np.float64]:
         """The column centres as the epoch's kernel counts them."""
+
+    def unseen(self, coordinates: Coordinates) -> NDArray[np.float64]:
+        """Curvature of each column that the epoch's kernel does not see."""
 
     def run(
         self, unit: NDArray[np.float64], rows: EpochRows, model: EpochModel, schedule: EpochSchedule
@@ -117,11 +121,16 @@ class _PackedEpochs:
         self.n_passes = 0
         self.pass_bytes = self._packed.layout.n_bytes
 
-    def shift(self, centre: NDArray[np.float64], unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shift(self, coordinates: Coordinates) -> NDArray[np.float64]:
         """Centres in codes, counted from the middle code."""
-        safe = np.where(unit > 0, unit, 1.0)
-        shift: NDArray[np.float64] = (centre - self._packed.offset) / safe - self._packed.layout.mid_code
+        unit = np.where(coordinates.unit > 0, coordinates.unit, 1.0)
+        centre = np.where(coordinates.hidden, 0.0, (coordinates.centre - self._packed.offset) / unit)
+        shift: NDArray[np.float64] = centre - self._packed.layout.mid_code
         return shift
+
+    def unseen(self, coordinates: Coordinates) -> NDArray[np.float64]:
+        """Curvature of columns whose codes are all the same."""
+        return coordinates.stand_in()
 
     def run(
         self, unit: NDArray[np.float64], rows: EpochRows, model: EpochModel, schedule: EpochSchedule
@@ -157,10 +166,16 @@ class _FloatEpochs:
         self.n_passes = 0
         self.pass_bytes = self._x.nbytes
 
-    def shift(self, centre: NDArray[np.float64], unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shift(self, coordinates: Coordinates) -> NDArray[np.float64]:
         """Centres in units of the columns."""
-        shift: NDArray[np.float64] = centre / np.where(unit > 0, unit, 1.0)
+        shift: NDArray[np.float64] = coordinates.centre / np.where(
+            coordinates.unit > 0, coordinates.unit, 1.0
+        )
         return shift
+
+    def unseen(self, coordinates: Coordinates) -> NDArray[np.float64]:
+        """Nothing: float rows show everything."""
+        return np.zeros_like(coordinates.unit)
 
     def run(
         self, unit: NDArray[np.float64], rows: EpochRows, model: EpochModel, schedule: EpochSchedule
@@ -258,9 +273,9 @@ class _Halp:
         problem, coordinates = self.problem, self._coordinates
         rows = EpochRows(loss=problem.loss, phi=centre.phi, y=problem.y, weights=problem.weights)
         model = EpochModel(
-            shift=self._data.shift(coordinates.centre, coordinates.unit),
+            shift=self._data.shift(coordinates),
             gradient=coordinates.gradient(centre.gradient),
-            penalty=coordinates.penalty,
+            penalty=coordinates.penalty + self._data.unseen(coordinates),
             step=self._pace.step,
         )
         schedule = self._schedule()

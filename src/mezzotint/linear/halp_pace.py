@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.kernels import segment_bounds
 from mezzotint.linear.design import Coef, FloatDesign
 from mezzotint.linear.objective import Problem, dot, norm
 from mezzotint.linear.sample import RowSample, draw_sample
 from mezzotint.packed import ArraySource
+from mezzotint.packed.sources import chunks
 from mezzotint.random import uniforms
 
 Float64 = NDArray[np.float64]
@@ -18,12 +20,14 @@ _NORM_ROWS = 256  # rows whose lengths are compared
 _POWER_STEPS = 10
 _POWER_STREAM = 0x706F7765  # "powe"
 _MARGIN = 1.1  # power iteration approaches the largest eigenvalue from below
+_BOLDNESS = 4.0  # first step * curvature, doubled: four times what plain SVRG's theory allows
+_STABLE = 0.6  # of step * curvature / (1 + momentum); the heavy ball flies apart at 2
 _EPOCH_STEPS = 400  # steps that an epoch has at least
 _LEAST_BATCH_TILES, _MOST_BATCH_TILES = 4, 16
 _FORGET = 20.0  # e-foldings of the momentum that an epoch must have time for
-_NOISE = 0.3  # noise that the first epochs may have, relative to the move
-_LEAST_FRICTION = 0.02
-_TOO_SLOW, _TOO_NOISY = 0.2, -0.05
+_NOISE = 0.8  # noise that the first epochs may have, relative to the move
+_LEAST_FRICTION = 0.01
+_TOO_SLOW, _TOO_NOISY = 0.04, -0.05
 _CURVATURE = {"logistic": 0.25, "squared": 1.0, "softmax": 0.5}  # bounds of the loss's second derivative
 
 
@@ -46,6 +50,8 @@ class Coordinates:
         The largest curvature that one row can have.
     constant : float
         Curvature along t; infinite without an intercept.
+    hidden : ndarray of bool, shape (d,)
+        Columns that vary although their codes do not (too rare for the sample that chose the scales).
     """
 
     centre: Float64
@@ -54,6 +60,7 @@ class Coordinates:
     smooth: float
     smooth_row: float
     constant: float
+    hidden: NDArray[np.bool_]
 
     def gradient(self, gradient: Coef) -> Coef:
         """Gradient by (u, t) from the gradient by (w, b)."""
@@ -78,6 +85,10 @@ class Coordinates:
         columns = np.where(self.unit > 0, 1.0 / (smooth + self.penalty), 0.0)
         return np.append(columns, 0.0 if np.isinf(self.constant) else self.smooth / smooth / self.constant)
 
+    def stand_in(self) -> Float64:
+        """Curvature that stands in for what the codes do not show, an upper bound, shape (d,)."""
+        return np.where(self.hidden, self.smooth * self.hidden.sum(), 0.0)
+
     def least_gap(self, gradient: Coef) -> float:
         """Lower bound of F - F* from a gradient by (u, t)."""
         steps = 0.5 * self.steps(self.smooth)  # halved: u and t together
@@ -100,11 +111,17 @@ def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
     ones = sample.weights[None].astype(np.float32)
     design = FloatDesign(ArraySource(sample.rows), problem.n_threads)
     centre = design.gradient(ones)[0, :-1] / total if problem.fit_intercept else np.zeros_like(unit)
+    mean, variance = _hidden_moments(problem, unit)
+    hidden = variance > 1e-12 * mean * mean
     if not problem.fit_intercept:  # constant columns then matter: their code is 0, their unit free
-        unit = np.where(unit > 0, unit, np.abs(sample.rows[0].astype(np.float64)))
+        unit = np.where((unit > 0) | hidden, unit, np.abs(mean))
     bound = _CURVATURE[problem.loss]
     largest = bound * _MARGIN * _largest_curvature(design, ones, centre, unit, total)
     constant = bound / 0.9 if problem.fit_intercept else np.inf
+    if hidden.any():
+        centre = np.where(hidden, mean if problem.fit_intercept else 0.0, centre)
+        moment = variance if problem.fit_intercept else variance + mean * mean
+        unit = np.where(hidden, np.sqrt(bound * moment / max(largest, 1e-12)), unit)
     squared = np.where(unit > 0, unit, 1.0) ** 2
     rows = bound * _longest_row(sample, centre, unit)
     return Coordinates(
@@ -114,7 +131,27 @@ def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
         smooth=max(largest, 1e-12),
         smooth_row=max(rows + largest, 1e-12),
         constant=constant,
+        hidden=hidden,
     )
+
+
+def _hidden_moments(problem: Problem, unit: Float64) -> tuple[Float64, Float64]:
+    """Weighted mean and variance of the float values of columns whose unit is 0; zeros elsewhere."""
+    mean, variance = np.zeros_like(unit), np.zeros_like(unit)
+    columns = np.flatnonzero(unit == 0)
+    if not len(columns):
+        return mean, variance
+    base = problem.source.block(0, 1)[0, columns].astype(np.float64)  # differences from it do not cancel
+    sums = np.zeros((2, len(columns)))
+    bounds = segment_bounds(*problem.source.shape)
+    for (first, count), rows in chunks(problem.source, bounds):
+        x = rows[:, columns].astype(np.float64) - base
+        part = slice(bounds[first], bounds[first + count])
+        weighted = x if problem.weights is None else problem.weights[part, None] * x
+        sums += weighted.sum(axis=0), (weighted * x).sum(axis=0)
+    shift, moment = sums / problem.total_weight
+    mean[columns], variance[columns] = base + shift, np.maximum(moment - shift * shift, 0.0)
+    return mean, variance
 
 
 def _largest_curvature(
@@ -161,12 +198,13 @@ class Pace:
         self.n_batches = max(1, round(tiles / batch_tiles))
         self.n_passes = -(-_EPOCH_STEPS // self.n_batches)
         self._most_passes = max(8, 8 * self.n_passes)
-        self._boldness = 4.0
+        self._boldness = _BOLDNESS
         batch_rows = n_rows / self.n_batches
         noise = coordinates.smooth_row / coordinates.smooth / batch_rows
         self._smooth = coordinates.smooth * (1 + noise)
         friction = max(_FORGET / self.n_steps, 0.5 * self._boldness * noise / _NOISE, _LEAST_FRICTION)
         self._friction = min(friction, 1.0)
+        self._least_friction = _LEAST_FRICTION
         self._rate, self._last_gain = 0.5, 0.0
         self.gap = np.inf
 
@@ -183,7 +221,7 @@ class Pace:
     @property
     def step(self) -> Float64:
         """Step of every coordinate: `boldness` / 2 over the curvature, where momentum keeps that stable."""
-        stable = 0.6 * (1.0 + self.momentum)  # heavy ball: step * curvature < 2 (1 + momentum)
+        stable = _STABLE * (1.0 + self.momentum)
         return min(0.5 * self._boldness, stable) * self._coordinates.steps(self._smooth)
 
     def moved(self, before: float, after: float, length: float, *, trials: int) -> None:
@@ -191,7 +229,7 @@ class Pace:
         gain = max(-0.5 * length * (before + after), 0.0)
         self._estimate_gap(gain, shortened=trials > 0)
         if trials > 0:
-            self._calm(4.0)
+            self._calm()
             return
         left = after / before if before < 0 else 0.0
         if left > _TOO_SLOW:
@@ -201,20 +239,25 @@ class Pace:
 
     def diverged(self) -> None:
         """Learn that an epoch's move was no good at any length."""
-        self._calm(4.0)
+        self._calm()
         self._boldness = max(0.5 * self._boldness, 2.0**-10)
 
-    def _calm(self, factor: float) -> None:
+    def _calm(self) -> None:
+        """Steps were far too bold: brake, and remember which momentum was too much."""
+        self._least_friction = min(0.5, 2.0 * self._friction)
         if self._friction > 0.5:
             self._boldness = max(0.5 * self._boldness, 2.0**-10)
-        self._friction = min(1.0, factor * self._friction)
+        self._friction = min(1.0, 4.0 * self._friction)
 
     def _hurry(self) -> None:
-        if self._friction > 0.75 * _FORGET / self.n_steps and self._friction > _LEAST_FRICTION:
+        """More momentum, or where that is exhausted longer epochs, which bear more momentum."""
+        least = max(self._least_friction, _FORGET / self.n_steps)
+        if self._friction > 1.5 * least:
             self._friction = max(0.5 * self._friction, _LEAST_FRICTION)
         elif 2 * self.n_passes <= self._most_passes:
             self.n_passes *= 2
-            self._friction = max(0.5 * self._friction, _LEAST_FRICTION)
+            self._least_friction = max(0.5 * self._least_friction, _LEAST_FRICTION)
+            self._friction = max(0.5 * self._friction, self._least_friction)
 
     def _estimate_gap(self, gain: float, *, shortened: bool) -> None:
         """Gap left if the gains keep shrinking at the rate seen: gain * rate / (1 - rate)."""
