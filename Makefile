@@ -93,12 +93,13 @@ endef
 sanitize: setup ## native tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call copy_build,sanitize,-DMEZZOTINT_SANITIZE=ON)
 	LD_PRELOAD="$(call library,libasan.so) $(call library,libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	  UBSAN_OPTIONS=print_stacktrace=1 $(call run_copy,sanitize) -m pytest -q -p no:cacheprovider $(NATIVE_TESTS)
+	  UBSAN_OPTIONS=print_stacktrace=1 $(call run_copy,sanitize) -m pytest -q -s -p no:cacheprovider $(NATIVE_TESTS)
 
+# One BLAS thread: OpenBLAS is not instrumented, and its own pool would look like a race.
 tsan: setup ## threaded passes under ThreadSanitizer
 	$(call copy_build,tsan,-DMEZZOTINT_TSAN=ON)
-	LD_PRELOAD="$(call library,libtsan.so)" TSAN_OPTIONS=halt_on_error=1 \
-	  $(call run_copy,tsan) -m pytest -q -p no:cacheprovider tests/kernels/test_threads.py
+	LD_PRELOAD="$(call library,libtsan.so)" TSAN_OPTIONS=halt_on_error=1 OPENBLAS_NUM_THREADS=1 \
+	  $(call run_copy,tsan) -m pytest -q -s -p no:cacheprovider tests/kernels/test_threads.py
 
 wheel: setup ## build the wheel as a user gets it, install it elsewhere, import it
 	rm -rf build/wheel && mkdir -p build/wheel
