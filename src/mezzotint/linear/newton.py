@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.certificate import certify, with_best_intercept
 from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
-from mezzotint.linear.model import InnerModel, RowBuffers
-from mezzotint.linear.objective import Evaluation, Problem, dot, norm
+from mezzotint.linear.model import InnerModel, RowBuffers, row_curvature
+from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
 from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.result import Iteration, Report, Result, Status
-from mezzotint.linear.sample import draw_sample, sample_size, thinned
+from mezzotint.linear.sample import draw_by_curvature, draw_sample, sample_size, thinned
 from mezzotint.packed import ArraySource
 
 _ETA = 0.01  # inner reduction of the gradient per outer step
@@ -37,6 +37,7 @@ _MAX_CG = 30
 _GUARD = 0.03
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
 _WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
+_EFFECTIVE = 0.6  # effective share of a sample below which it is drawn anew
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
@@ -135,7 +136,7 @@ class _Newton:
         self._mode = self._first_mode(small)
         self._metric, self._sample_design = self._make_metric(exact=self._mode == Mode.EXACT)
         self._fresh_rate = np.inf  # PCG iterations per decade right after a build
-        self._just_built = False
+        self._just_built = self._moved_since_build = False
         self._inner_done = False  # whether the last inner loop reached its target
         self._built_at = np.zeros((1, 1))
         self._scale_floor = 0.0
@@ -150,6 +151,7 @@ class _Newton:
         metric = SampleCurvature(
             sample.rows,
             sample.weights,
+            sample.total,
             self.problem.penalty,
             fit_intercept=self.problem.fit_intercept,
             held_out=sample.held_out,
@@ -164,7 +166,8 @@ class _Newton:
         self._scale_floor = 1e-6 * self._objective_at_zero()
         self._rebuild(self._sample_curvature(self.problem.zeros()))
         centre = self._evaluate(self._warm_start() if start is None else start)
-        self._renew_if_worn(centre)
+        if not self._resample_if_poor(centre):
+            self._renew_if_worn(centre)
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
@@ -195,7 +198,7 @@ class _Newton:
         if self._mode == Mode.EXACT:
             self._rebuild(self._sample_curvature(centre.coef))
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
-        z = self._minimise(model, centre.gradient, _ETA)
+        z = self._minimise(model, centre.gradient, _ETA, 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON)
         return self._backtrack(centre, z)
 
     def _backtrack(self, centre: Evaluation, z: Coef) -> Evaluation:
@@ -233,6 +236,23 @@ class _Newton:
             self._rebuild(curvature)
         return worn
 
+    def _resample_if_poor(self, centre: Evaluation) -> bool:
+        """Draw the sample anew by curvature if only a small part of it curves the objective here."""
+        n_sample = len(self._sample.index)
+        omega = self._sample_curvature(centre.coef).sum(axis=0) * self._sample.weights
+        effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
+        if (
+            self._sample.is_everything
+            or n_sample < 2 * self.problem.n_columns
+            or effective > _EFFECTIVE * n_sample
+        ):
+            return False
+        curvature = row_curvature(self.problem, centre, self._buffers)
+        self._sample = draw_by_curvature(self.problem, curvature, n_sample, self._seed)
+        self._metric, self._sample_design = self._make_metric(exact=False)
+        self._rebuild(self._sample_curvature(centre.coef))
+        return True
+
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
         return 0.5 * decrement <= tol * self._scale(centre)
@@ -263,21 +283,20 @@ class _Newton:
 
     # ---- the inner loop
 
-    def _minimise(self, model: InnerModel, gradient: Coef, eta: float) -> Coef:
+    def _minimise(self, model: InnerModel, gradient: Coef, eta: float, max_newton: int) -> Coef:
         """Reduce the model's gradient by `eta` with a few Newton steps; returns the offset z."""
         target = eta**2 * self._squared_norm(gradient)
         quadratic = self.problem.loss == "squared"
-        for _ in range(1 if self._mode >= Mode.FLOAT else _MAX_NEWTON):
+        for _ in range(max_newton):
             rule = StopRule(
                 relative=0.0 if quadratic else _ETA_CG**2,
                 absolute=0.25 * target,
                 max_iterations=_MAX_CG,
-                guard=_GUARD if self._mode < Mode.FLOAT else 0.0,
+                guard=_GUARD if model.removes_noise else 0.0,
             )
             step = self._step(model, rule)
-            if not step.trusted and self._mode == Mode.PACKED:
-                self._mode = Mode.PACKED_PLAIN
-                model.reset(keep_noise=False)
+            if not step.trusted and model.removes_noise:
+                self._restore_trust(model)
                 continue
             if quadratic:
                 self._inner_done = True
@@ -286,11 +305,20 @@ class _Newton:
                 break
             self._move(model, step)
             self._inner_done = self._squared_norm(model.gradient) <= target
-            if self._mode >= Mode.FLOAT or self._inner_done:
-                self._inner_done |= step.iterations >= _MAX_CG  # a solve on float rows that M cannot help
+            if self._inner_done:
                 break
             self._rebuild_if_worn(model, step)
+        # A solve on float rows that ran out of iterations is one that M cannot help.
+        self._inner_done |= self._mode == Mode.FLOAT and step.iterations >= _MAX_CG
         return model.z
+
+    def _restore_trust(self, model: InnerModel) -> None:
+        """H showed far less curvature than M: M is stale, or what was removed from H was not noise."""
+        if self._moved_since_build:
+            self._rebuild(self._sample_curvature(model.point))
+        else:
+            self._mode = Mode.PACKED_PLAIN
+            model.reset(keep_noise=False)
 
     def _step(self, model: InnerModel, rule: StopRule) -> NewtonStep:
         buffers = model.buffers
@@ -298,11 +326,11 @@ class _Newton:
             model.hessian_product, self._metric, model.gradient, rule, buffers.eta, buffers.scratch
         )
 
-    @staticmethod
-    def _move(model: InnerModel, step: NewtonStep) -> None:
+    def _move(self, model: InnerModel, step: NewtonStep) -> None:
         v = step.direction
         t = line_search(lambda t: model.slope_along(v, t), dot(model.gradient, v))
         model.advance(v, t)
+        self._moved_since_build = True
 
     def _rebuild_if_worn(self, model: InnerModel, step: NewtonStep) -> None:
         """Build M anew when the extra iterations that its age costs outweigh a build."""
@@ -329,8 +357,8 @@ class _Newton:
         if not problem.fit_intercept:
             gradient[:, -1] = 0.0
         centre = Evaluation(value=np.nan, gradient=gradient, phi=zero, coef=problem.zeros())
-        model = InnerModel(small, design, centre, RowBuffers.of(small), self._noise())
-        return self._minimise(model, gradient, _ETA_WARM)
+        model = InnerModel(small, design, centre, RowBuffers.of(small), None)
+        return self._minimise(model, gradient, _ETA_WARM, _MAX_NEWTON)
 
     def _design(self) -> Design:
         packed = self._mode < Mode.FLOAT
@@ -381,6 +409,7 @@ class _Newton:
     def _rebuild(self, curvature: NDArray[np.float64]) -> None:
         self._metric.build(curvature)
         self._built_at = curvature
+        self._moved_since_build = False
         self._just_built = True
 
     def _squared_norm(self, gradient: Coef) -> float:

@@ -30,6 +30,8 @@ class SampleCurvature:
         Sampled rows.
     weights : ndarray of float64, shape (S,)
         Their sample weights.
+    total : float
+        What sums over the sample are divided by.
     penalty : float
         lam.
     fit_intercept : bool
@@ -46,6 +48,7 @@ class SampleCurvature:
         self,
         rows: NDArray[Any],
         weights: NDArray[np.float64],
+        total: float,
         penalty: float,
         *,
         fit_intercept: bool,
@@ -54,7 +57,7 @@ class SampleCurvature:
         n_threads: int,
     ) -> None:
         self._weights = weights
-        self._total = fixed_sum(weights)
+        self._total = total
         self._mean = _weighted_mean(rows, weights) if fit_intercept else None
         dtype = np.dtype(np.float64 if exact or min(rows.shape) <= _FLOAT64_BELOW else np.float32)
         centred = _centred(rows, self._mean, dtype)
@@ -323,5 +326,5 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     )
     pairs = zip(held.astype(np.float64), cross, inside, strict=True)
     energies = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]
-    mean = float(sum(energies)) / len(energies)
+    mean = sum(energies) / len(energies)
     return mean / max(1, min(n_sample, d - n_sample))

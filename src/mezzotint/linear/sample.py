@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import ROW_GROUP
-from mezzotint.linear.objective import Problem
+from mezzotint.linear.objective import Problem, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix
-from mezzotint.random import sample_rows
+from mezzotint.random import sample_rows, uniforms
 
-_STREAM = 2  # random bits of the row sample
+_STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
 _HELD_OUT = 128
 _FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
 
@@ -27,7 +27,9 @@ class RowSample:
     rows : ndarray of shape (S, d)
         The rows.
     weights : ndarray of float64, shape (S,)
-        Their sample weights.
+        Their sample weights; divided by the chance of being drawn where that differs between rows.
+    total : float
+        What sums over the sample are divided by to estimate weighted means over all rows.
     held_out : ndarray of shape (h, d) or None
         Other rows, used to measure what the sample does not see.
     """
@@ -35,6 +37,7 @@ class RowSample:
     index: NDArray[np.int64]
     rows: NDArray[Any]
     weights: NDArray[np.float64]
+    total: float
     held_out: NDArray[Any] | None
 
     @property
@@ -59,8 +62,8 @@ def sample_size(n_rows: int, n_columns: int, bits: int, n_blocks: int = 1) -> in
         Diagonal blocks to factorise: the classes of a multinomial problem.
     """
     d = n_columns
-    options = [(12 * d, 0.8), (8 * d, 0.92), (6 * d, 1.0), (4 * d, 1.5), (3 * d, 1.8), (2 * d, 2.5)]
-    options += [(min(1024, d // 2), 3.5), (min(512, d // 4), 4.5)]
+    options = [(12 * d, 0.83), (8 * d, 0.9), (6 * d, 1.0), (4 * d, 1.17), (3 * d, 1.4), (2 * d, 1.9)]
+    options += [(min(1024, d // 2), 2.6), (min(512, d // 4), 3.3)]
     floor = max(256, min(8192, 2**20 // d))  # rare columns of narrow data must be seen
     best_cost, best_size = np.inf, n_rows
     for size, iterations in options:
@@ -73,7 +76,7 @@ def sample_size(n_rows: int, n_columns: int, bits: int, n_blocks: int = 1) -> in
 
 def _cost(size: int, d: int, iterations: float, packed_bytes: float, n_blocks: int) -> float:
     wide = size < d
-    factor = size * size * d / 2 + 2.5 * size**3 / 3 if wide else 2.5 * (size * d * d / 2 + d**3 / 3)
+    factor = size * size * d / 2 + 2 * size**3 / 3 if wide else 2 * (size * d * d / 2 + d**3 / 3)
     solve_bytes = n_blocks * min(size, d) * d * 8
     products = packed_bytes * max(1.0, n_blocks / 4)  # many classes are bound by arithmetic
     return n_blocks * factor / _FLOPS + 22 * iterations * (products + solve_bytes) / _BANDWIDTH
@@ -99,7 +102,38 @@ def _take(problem: Problem, index: NDArray[np.int64], held_out: NDArray[Any] | N
     everything = len(index) == problem.n_rows and whole is not None
     rows = whole if everything and whole is not None else problem.source.rows(index)
     weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
-    return RowSample(index=index, rows=rows, weights=weights, held_out=held_out)
+    return RowSample(index=index, rows=rows, weights=weights, total=fixed_sum(weights), held_out=held_out)
+
+
+def draw_by_curvature(problem: Problem, curvature: NDArray[np.float64], size: int, seed: int) -> RowSample:
+    """Draw about `size` rows with chances proportional to their curvature, mixed with a tenth of uniform.
+
+    Where margins are large few rows curve the objective; a uniform sample would hold hardly any of them.
+    Systematic sampling: one row per equal share of the cumulated chances; repeated rows count repeatedly.
+
+    Parameters
+    ----------
+    problem : Problem
+    curvature : ndarray of float64, shape (n,)
+        ``s_i l''_i``, summed over the outputs.
+    size : int
+        Draws.
+    seed : int
+        Of the one random offset.
+    """
+    weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
+    chance = 0.9 * curvature / fixed_sum(curvature) + 0.1 * weights / problem.total_weight
+    cumulated = np.cumsum(chance)
+    points = (np.arange(size) + uniforms(seed, 0, 1, stream=_CURVATURE_STREAM)[0]) * (cumulated[-1] / size)
+    index, count = np.unique(np.searchsorted(cumulated, points), return_counts=True)
+    index = np.minimum(index, problem.n_rows - 1).astype(np.int64)
+    return RowSample(
+        index=index,
+        rows=problem.source.rows(index),
+        weights=weights[index] * count / (size * chance[index]),
+        total=problem.total_weight,
+        held_out=np.empty((0, problem.n_columns)),
+    )
 
 
 def thinned(problem: Problem, stride: int) -> tuple[Problem, NDArray[np.int64]]:

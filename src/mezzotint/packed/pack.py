@@ -12,7 +12,7 @@ from mezzotint.packed.matrix import PackedMatrix
 from mezzotint.packed.sources import FloatArray, Source, as_source, chunks
 from mezzotint.random import sample_rows
 
-_SCALE_ROWS = 4096  # rows that the columns' ranges are taken from
+_SCALE_VALUES = 2**22  # sampled values that the columns' ranges are taken from: all of a narrow matrix
 _SCALE_STREAM = 1  # stream of random bits that draws them
 
 
@@ -100,7 +100,7 @@ def pack_source(
     """Pack a checked Source; see `pack`."""
     n, d = source.shape
     layout = Layout(n_rows=n, n_columns=d, bits=bits)
-    sample = source.rows(np.sort(sample_rows(seed, n, min(n, _SCALE_ROWS), stream=_SCALE_STREAM)))
+    sample = _range_sample(source, seed)
     check_finite_rows(sample, source, n_threads)
     offset, scale, noise = ops().column_scales(sample, bits, n_threads=n_threads)
     codes = np.empty(layout.n_bytes, dtype=np.uint8)
@@ -128,6 +128,14 @@ def pack_source(
         source=source if keep_source else None,
         dtype=source.dtype,
     )
+
+
+def _range_sample(source: Source, seed: int) -> FloatArray:
+    n, d = source.shape
+    size = max(4096, _SCALE_VALUES // d)
+    if size >= n:
+        return source.block(0, n)
+    return source.rows(np.sort(sample_rows(seed, n, size, stream=_SCALE_STREAM)))
 
 
 def check_finite_rows(sample: FloatArray, source: Source, n_threads: int) -> None:
