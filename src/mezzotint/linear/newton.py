@@ -34,7 +34,8 @@ _ETA_WARM = 0.03  # the same for the thinned problem that gives the starting poi
 _THINNED_ROWS_PER_COLUMN = 32
 _MAX_NEWTON = 6  # inner Newton steps per outer step
 _MAX_CG = 30
-_GUARD = 0.03
+_GUARD = 0.03  # least curvature relative to M's while noise is being removed
+_GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
 _WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
 _EFFECTIVE = 0.6  # effective share of a sample below which it is drawn anew
@@ -292,7 +293,7 @@ class _Newton:
                 relative=0.0 if quadratic else _ETA_CG**2,
                 absolute=0.25 * target,
                 max_iterations=_MAX_CG,
-                guard=_GUARD if model.removes_noise else 0.0,
+                guard=_GUARD if model.removes_noise else _GUARD_PLAIN,
             )
             step = self._step(model, rule)
             if not step.trusted and model.removes_noise:
