@@ -79,6 +79,7 @@ layers: setup
 # because -S leaves out the path entry that `make setup` made. Only what can go wrong in native code is run.
 SITE      = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 NATIVE_TESTS = $(wildcard tests/kernels tests/parity)
+THREAD_TESTS = tests/kernels/test_threads.py tests/parity/test_halp.py
 run_copy  = PYTHONPATH=build/$(1)/site:$(SITE) $(BIN)/python -S
 library   = $(shell $${CXX:-c++} -print-file-name=$(1))
 
@@ -99,7 +100,7 @@ sanitize: setup ## native tests under AddressSanitizer and UndefinedBehaviorSani
 tsan: setup ## threaded passes under ThreadSanitizer
 	$(call copy_build,tsan,-DMEZZOTINT_TSAN=ON)
 	LD_PRELOAD="$(call library,libtsan.so)" TSAN_OPTIONS=halt_on_error=1 OPENBLAS_NUM_THREADS=1 \
-	  $(call run_copy,tsan) -m pytest -q -s -p no:cacheprovider tests/kernels/test_threads.py
+	  $(call run_copy,tsan) -m pytest -q -s -p no:cacheprovider $(THREAD_TESTS)
 
 wheel: setup ## build the wheel as a user gets it, install it elsewhere, import it
 	rm -rf build/wheel && mkdir -p build/wheel

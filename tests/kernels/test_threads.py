@@ -144,6 +144,9 @@ OPERATIONS = [
 PRESENT = [operation for operation in OPERATIONS if hasattr(native, operation.__name__)]
 
 
+ELSEWHERE = {"halp_epoch", "svrg_epoch"}  # tests/parity/test_halp.py runs them on 1, 2 and 3 threads
+
+
 def as_bytes(result):
     parts = result if isinstance(result, tuple) else (result,)
     return b"".join(np.asarray(part).tobytes() for part in parts)
@@ -179,4 +182,4 @@ def test_every_threaded_operation_is_listed_here():
         name: f for name, f in vars(native).items() if inspect.isfunction(f) and not name.startswith("_")
     }
     threaded = {name for name, f in public.items() if "n_threads" in inspect.signature(f).parameters}
-    assert threaded <= {operation.__name__ for operation in OPERATIONS}
+    assert threaded <= {operation.__name__ for operation in OPERATIONS} | ELSEWHERE

@@ -1,8 +1,10 @@
-"""The Newton solver against a dense float64 Newton reference. Caught: a stale preconditioner taken at its word."""
+"""The Newton solver against a dense float64 Newton reference. Caught: a worn metric taken at its word."""
+
+import itertools
 
 import numpy as np
 import pytest
-from problems import Dense, embeddings, make_problem, optimum
+from tests.linear.problems import Dense, embeddings, make_problem, optimum
 
 from mezzotint import kernels
 from mezzotint.linear.newton import solve_newton
@@ -28,7 +30,7 @@ def assert_solved(problem, result):
     best, _ = optimum(problem)
     assert result.gap_bound >= Dense(problem).value(result.coef) - best
     objectives = [step.objective for step in result.trace]
-    assert all(b <= a * (1 + 1e-15) for a, b in zip(objectives, objectives[1:], strict=False))
+    assert all(b <= a * (1 + 1e-15) for a, b in itertools.pairwise(objectives))
 
 
 @pytest.mark.parametrize("bits", [8, 4, None])
