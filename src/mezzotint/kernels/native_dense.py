@@ -34,7 +34,7 @@ def cholesky_solve(factor: NDArray[Any], b: Float64) -> Float64:
 
 def dot(a: Float64, b: Float64) -> float:
     """See ``reference.dense.dot``."""
-    return float(_native.dot(np.ravel(a), np.ravel(b)))
+    return float(_native.dot(a.reshape(-1), b.reshape(-1)))
 
 
 __all__ = ["cholesky", "cholesky_solve", "dot", "gram"]

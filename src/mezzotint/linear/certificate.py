@@ -41,10 +41,11 @@ def certify(problem: Problem, point: Evaluation, gap_estimate: float) -> Certifi
     )
 
 
-def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers) -> Coef:
+def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers) -> Coef | None:
     """Return the point's coefficients with the intercept minimised exactly; reads margins, never X.
 
-    Newton's method in the K intercepts. `buffers` are overwritten.
+    Newton's method in the K intercepts. None if they are minimal already, to 13 digits. `buffers` are
+    overwritten.
     """
     shift = np.zeros(problem.n_outputs)
     for _ in range(4):
@@ -62,8 +63,10 @@ def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers
         )
         step = _newton_step_in_intercepts(average_curvature(problem, buffers.second), gradient)
         shift = shift + step
-        if np.abs(step).max() <= 1e-15 * (1.0 + np.abs(point.coef[:, -1]).max()):
+        if np.abs(step).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
             break
+    if np.abs(shift).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
+        return None
     coef = point.coef.copy()
     coef[:, -1] += shift
     return coef

@@ -110,6 +110,10 @@ class InnerModel:
         linear = dot(self._centre.gradient, v) + dot(self._regulariser(self.z), v)
         return float(data) / self._problem.total_weight + linear + t * dot(self._regulariser(v), v)
 
+    def jump(self, v: Coef, t: float) -> None:
+        """Move to ``z + t v`` for good: gradient and curvatures are left behind."""
+        self.z = self.z + t * v
+
     def advance(self, v: Coef, t: float) -> None:
         """Move to ``z + t v``; the gradient costs one read of the samples."""
         self.z = self.z + t * v

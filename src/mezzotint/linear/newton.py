@@ -304,13 +304,16 @@ class _Newton:
                 return step.direction
             if not step.direction.any():
                 break
-            self._move(model, step)
+            self._move(model, step, stay=max_newton > 1)
+            if max_newton == 1:
+                break
             self._inner_done = self._squared_norm(model.gradient) <= target
             if self._inner_done:
                 break
             self._rebuild_if_worn(model, step)
         # A solve on float rows that ran out of iterations is one that M cannot help.
-        self._inner_done |= self._mode == Mode.FLOAT and step.iterations >= _MAX_CG
+        if self._mode == Mode.FLOAT:
+            self._inner_done = step.iterations >= _MAX_CG
         return model.z
 
     def _restore_trust(self, model: InnerModel) -> None:
@@ -327,10 +330,10 @@ class _Newton:
             model.hessian_product, self._metric, model.gradient, rule, buffers.eta, buffers.scratch
         )
 
-    def _move(self, model: InnerModel, step: NewtonStep) -> None:
+    def _move(self, model: InnerModel, step: NewtonStep, *, stay: bool) -> None:
         v = step.direction
         t = line_search(lambda t: model.slope_along(v, t), dot(model.gradient, v))
-        model.advance(v, t)
+        (model.advance if stay else model.jump)(v, t)
         self._moved_since_build = True
 
     def _rebuild_if_worn(self, model: InnerModel, step: NewtonStep) -> None:
@@ -408,6 +411,8 @@ class _Newton:
         return values * (1.0 - values) if softmax else values
 
     def _rebuild(self, curvature: NDArray[np.float64]) -> None:
+        if np.array_equal(curvature, self._built_at):
+            return
         self._metric.build(curvature)
         self._built_at = curvature
         self._moved_since_build = False
@@ -436,7 +441,8 @@ class _Newton:
 
     def _finish(self, centre: Evaluation, status: Status, n_iter: int, decrement: float) -> Result:
         if self.problem.fit_intercept and self.problem.penalty > 0:
-            centre = self._evaluate(with_best_intercept(self.problem, centre, self._buffers))
+            best = with_best_intercept(self.problem, centre, self._buffers)
+            centre = centre if best is None else self._evaluate(best)
         certificate = certify(self.problem, centre, 0.5 * decrement)
         return Result(
             coef=centre.coef,

@@ -64,7 +64,7 @@ def sample_size(n_rows: int, n_columns: int, bits: int, n_blocks: int = 1) -> in
     d = n_columns
     options = [(12 * d, 0.83), (8 * d, 0.9), (6 * d, 1.0), (4 * d, 1.17), (3 * d, 1.4), (2 * d, 1.9)]
     options += [(min(1024, d // 2), 2.6), (min(512, d // 4), 3.3)]
-    floor = max(256, min(8192, 2**20 // d))  # rare columns of narrow data must be seen
+    floor = min(8192, 2**20 // d) if d <= 512 else 256  # rare columns of narrow data must be seen
     best_cost, best_size = np.inf, n_rows
     for size, iterations in options:
         size = min(n_rows, max(size, floor))
