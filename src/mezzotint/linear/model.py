@@ -193,25 +193,3 @@ def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]
     out = np.stack([-(weighted * row).sum(axis=1) for row in p])
     out[np.diag_indices_from(out)] += weighted.sum(axis=1)
     return out
-
-
-def row_curvature(problem: Problem, centre: Evaluation, buffers: RowBuffers) -> NDArray[np.float64]:
-    """Curvature ``s_i l''_i`` of every row at a centre, summed over the outputs; overwrites `buffers`."""
-    second = buffers.second
-    ops().curvature_rows(
-        problem.loss,
-        centre.phi,
-        None,
-        problem.y,
-        problem.weights,
-        c=None,
-        second=second,
-        n_threads=problem.n_threads,
-    )
-    if problem.loss != "softmax":
-        binary: NDArray[np.float64] = second[0].astype(np.float64)
-        return binary
-    squares = np.zeros(problem.n_rows)
-    for p in second:
-        squares += p.astype(np.float64) ** 2
-    return (1.0 - squares) if problem.weights is None else (1.0 - squares) * problem.weights

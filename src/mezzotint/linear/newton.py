@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.certificate import certify, with_best_intercept
 from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
-from mezzotint.linear.model import InnerModel, RowBuffers, row_curvature
+from mezzotint.linear.model import InnerModel, RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
 from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.result import Iteration, Report, Result, Status
-from mezzotint.linear.sample import draw_by_curvature, draw_sample, sample_size, thinned
+from mezzotint.linear.sample import candidate_rows, draw_by_curvature, draw_sample, sample_size, thinned
 from mezzotint.packed import ArraySource
 
 _ETA = 0.01  # inner reduction of the gradient per outer step
@@ -248,8 +248,9 @@ class _Newton:
             or effective > _EFFECTIVE * n_sample
         ):
             return False
-        curvature = row_curvature(self.problem, centre, self._buffers)
-        self._sample = draw_by_curvature(self.problem, curvature, n_sample, self._seed)
+        candidates = candidate_rows(self.problem)
+        curvature = self._curvature_at(candidates, centre.phi[:, candidates]).sum(axis=0)
+        self._sample = draw_by_curvature(self.problem, candidates, curvature, n_sample, self._seed)
         self._metric, self._sample_design = self._make_metric(exact=False)
         self._rebuild(self._sample_curvature(centre.coef))
         return True
@@ -391,17 +392,19 @@ class _Newton:
 
     def _sample_curvature(self, coef: Coef) -> NDArray[np.float64]:
         """Diagonal curvatures l'' of the sampled rows at some coefficients, shape (1 or K, S)."""
-        index = self._sample.index
-        phi = np.empty((self.problem.n_outputs, len(index)), np.float32)
-        self._sample_design.margins(coef, phi)
-        y = np.ascontiguousarray(self.problem.y[:, index])
+        margins = np.empty((self.problem.n_outputs, len(self._sample.index)), np.float32)
+        self._sample_design.margins(coef, margins)
+        return self._curvature_at(self._sample.index, margins.astype(np.float64))
+
+    def _curvature_at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
         softmax = self.problem.loss == "softmax"
         second = np.empty((self.problem.n_outputs if softmax else 1, len(index)), np.float32)
         ops().curvature_rows(
             self.problem.loss,
-            phi.astype(np.float64),
+            np.ascontiguousarray(margins),
             None,
-            y,
+            np.ascontiguousarray(self.problem.y[:, index]),
             None,
             c=None,
             second=second,

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import ROW_GROUP
-from mezzotint.linear.objective import Problem, fixed_sum
+from mezzotint.linear.objective import Problem, dot, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix
 from mezzotint.random import sample_rows, uniforms
 
 _STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
 _HELD_OUT = 128
+_MAX_CANDIDATES = 2**20
 _FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
 
 
@@ -105,7 +106,14 @@ def _take(problem: Problem, index: NDArray[np.int64], held_out: NDArray[Any] | N
     return RowSample(index=index, rows=rows, weights=weights, total=fixed_sum(weights), held_out=held_out)
 
 
-def draw_by_curvature(problem: Problem, curvature: NDArray[np.float64], size: int, seed: int) -> RowSample:
+def candidate_rows(problem: Problem) -> NDArray[np.int64]:
+    """Return evenly spread rows to draw from, at most 2**20: it bounds the memory that drawing takes."""
+    return np.arange(0, problem.n_rows, -(-problem.n_rows // _MAX_CANDIDATES), dtype=np.int64)
+
+
+def draw_by_curvature(
+    problem: Problem, candidates: NDArray[np.int64], curvature: NDArray[np.float64], size: int, seed: int
+) -> RowSample:
     """Draw about `size` rows with chances proportional to their curvature, mixed with a tenth of uniform.
 
     Where margins are large few rows curve the objective; a uniform sample would hold hardly any of them.
@@ -114,24 +122,28 @@ def draw_by_curvature(problem: Problem, curvature: NDArray[np.float64], size: in
     Parameters
     ----------
     problem : Problem
-    curvature : ndarray of float64, shape (n,)
-        ``s_i l''_i``, summed over the outputs.
+    candidates : ndarray of int64, shape (m,)
+        Rows to draw from.
+    curvature : ndarray of float64, shape (m,)
+        ``l''_i`` of the candidates, summed over the outputs.
     size : int
         Draws.
     seed : int
         Of the one random offset.
     """
-    weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-    chance = 0.9 * curvature / fixed_sum(curvature) + 0.1 * weights / problem.total_weight
+    weights = np.ones(len(candidates)) if problem.weights is None else problem.weights[candidates]
+    total = fixed_sum(weights)
+    chance = weights * (0.9 / dot(weights, curvature) * curvature + 0.1 / total)
     cumulated = np.cumsum(chance)
     points = (np.arange(size) + uniforms(seed, 0, 1, stream=_CURVATURE_STREAM)[0]) * (cumulated[-1] / size)
-    index, count = np.unique(np.searchsorted(cumulated, points), return_counts=True)
-    index = np.minimum(index, problem.n_rows - 1).astype(np.int64)
+    drawn, count = np.unique(np.searchsorted(cumulated, points), return_counts=True)
+    drawn = np.minimum(drawn, len(candidates) - 1)
+    index = candidates[drawn]
     return RowSample(
         index=index,
         rows=problem.source.rows(index),
-        weights=weights[index] * count / (size * chance[index]),
-        total=problem.total_weight,
+        weights=weights[drawn] * count / (size * chance[drawn]),
+        total=total,
         held_out=np.empty((0, problem.n_columns)),
     )
 
