@@ -21,7 +21,7 @@ tour: setup ## train real models in 8 and 4 bits beside scikit-learn (about a mi
 test: setup ## run the test suite
 	$(BIN)/pytest
 
-check: lint types layers sanitize tsan wheel ## format, lint, types, layers, sanitizers, wheel
+check: lint types layers docs sanitize tsan wheel ## format, lint, types, layers, docs, sanitizers, wheel
 
 bench: setup ## run every benchmark and regenerate the tables made from the results
 	$(BIN)/python -m benchmarks.harness

@@ -327,4 +327,4 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     pairs = zip(held.astype(np.float64), cross, inside, strict=True)
     energies: list[float] = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]
     mean = sum(energies) / len(energies)
-    return mean / max(1, min(n_sample, d - n_sample))
+    return float(mean / max(1, min(n_sample, d - n_sample)))
