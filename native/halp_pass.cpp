@@ -15,7 +15,7 @@ namespace {
 constexpr uint32_t rounding_stream = 0x68616c70;  // "halp"; output k uses rounding_stream + k
 constexpr int most_doublings = 400;               // in one step; more means that the offset is not finite
 
-// The tiles of one slab, and those that the same thread wants next.
+// The tiles of one slab.
 struct Slab {
   int64_t tiles[slab_tiles], count = 0;
 };
@@ -203,7 +203,8 @@ class Epoch {
 
   EpochResult run(double* average, Interrupt* interrupt) {
     EpochResult result;
-    run_team(n_workers_, n_steps_, [&](int worker, int64_t step) { work(worker, step); },
+    run_team(n_workers_, n_steps_, [&](int64_t step) { return slabs_in(step); },
+             [&](int worker, int64_t step, int64_t h) { work(*workers_[static_cast<size_t>(worker)], step, h); },
              [&](int64_t step) {
                result.finite = descend(step, result.doublings);
                if (step % 16 == 0 && interrupt && interrupt->pressed()) result.interrupted = true;
@@ -249,19 +250,16 @@ class Epoch {
                     batch * schedule_.n_tiles / schedule_.n_batches);
   }
 
-  // One thread's share of a minibatch: products of its slabs.
-  void work(int worker, int64_t step) {
-    for (int64_t h = worker; h < slabs_in(step); h += n_workers_) {
-      const Slab here = slab(step, h);
-      Slab next = slab(step, h + n_workers_);
-      if (!next.count) next = slab(step + 1, worker);
-      if (!next.count) next = here;
-      Worker& w = *workers_[worker];
-      for (int64_t t = 0; t < slab_tiles; t++) coefficients(w, t, t < here.count ? here.tiles[t] : -1);
-      data_.products(here, next, w.c.get(), static_cast<float>(schedule_.batch_weight), w.data,
-                     products_.get() + h * rows_.K * rows_.padded, scale_.get() + h * rows_.K,
-                     mid_sum_.get() + h * rows_.K, total_.get() + h * rows_.K);
-    }
+  // Products of slab h of a step.
+  void work(Worker& w, int64_t step, int64_t h) {
+    const Slab here = slab(step, h);
+    Slab next = slab(step, h + n_workers_);  // a guess
+    if (!next.count) next = slab(step + 1, h % n_workers_);
+    if (!next.count) next = here;
+    for (int64_t t = 0; t < slab_tiles; t++) coefficients(w, t, t < here.count ? here.tiles[t] : -1);
+    data_.products(here, next, w.c.get(), static_cast<float>(schedule_.batch_weight), w.data,
+                   products_.get() + h * rows_.K * rows_.padded, scale_.get() + h * rows_.K,
+                   mid_sum_.get() + h * rows_.K, total_.get() + h * rows_.K);
   }
 
   // c of tile t of a slab: s (l'(phi + psi) - l'(phi)); zeros if there is no such tile.

@@ -1,4 +1,7 @@
-// A small team of threads that meets after every step, for steps of microseconds.
+// A small team of threads that shares the slabs of one step after another, for steps of microseconds.
+//
+// Slabs are claimed from a counter, so a thread that the system does not run holds nobody up unless it
+// was interrupted in the middle of a slab; who did which slab does not show in the results.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -11,11 +14,11 @@
 
 namespace mezzotint {
 
-// Waits until ready() holds: spins for about a microsecond's work, then lets other threads run.
+// Waits until ready() holds: spins for some microseconds, then lets other threads run.
 template <class Ready>
 void wait_until(Ready ready) {
   for (int spins = 0; !ready(); spins++) {
-    if (spins >= 4096) {
+    if (spins >= 512) {
       std::this_thread::yield();
       continue;
     }
@@ -25,29 +28,42 @@ void wait_until(Ready ready) {
   }
 }
 
-// For every step: work(worker, step) on all workers at once, then finish(step) on the calling thread, which
-// ends the run early by returning false. Neither may throw. Worker 0 is the calling thread.
-template <class Work, class Finish>
-void run_team(int n_workers, int64_t n_steps, Work work, Finish finish) {
-  std::atomic<int64_t> begun{0}, done{0};  // steps begun; shares done
-  std::atomic<bool> stop{false};
-  const auto help = [&](int worker) {
-    for (int64_t step = 0; step < n_steps; step++) {
-      wait_until([&] { return begun.load(std::memory_order_acquire) > step || stop.load(std::memory_order_acquire); });
-      if (stop.load(std::memory_order_acquire)) return;
-      work(worker, step);
+// For every step: work(worker, step, slab) for each of slabs_in(step) slabs, shared by the team; then
+// finish(step) on the calling thread, which ends the run early by returning false. Nothing may throw.
+// Worker 0 is the calling thread.
+template <class SlabsIn, class Work, class Finish>
+void run_team(int n_workers, int64_t n_steps, SlabsIn slabs_in, Work work, Finish finish) {
+  constexpr int64_t steps = int64_t{1} << 20;  // a ticket is step * steps + next slab
+  std::atomic<int64_t> ticket{0}, done{0};
+  // Takes slabs of the ticket's step until none is left.
+  const auto share = [&](int worker) {
+    int64_t now = ticket.load(std::memory_order_acquire);
+    while (now / steps < n_steps && now % steps < slabs_in(now / steps)) {
+      if (!ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      work(worker, now / steps, now % steps);
       done.fetch_add(1, std::memory_order_release);
+      now = ticket.load(std::memory_order_acquire);
+    }
+    return now;
+  };
+  const auto help = [&](int worker) {
+    for (;;) {
+      const int64_t now = share(worker);
+      if (now / steps >= n_steps) return;
+      wait_until([&] { return ticket.load(std::memory_order_acquire) != now; });
     }
   };
   std::vector<std::thread> helpers;
   for (int w = 1; w < n_workers; w++) helpers.emplace_back(help, w);
+  int64_t expected = 0;
   for (int64_t step = 0; step < n_steps; step++) {
-    begun.store(step + 1, std::memory_order_release);
-    work(0, step);
-    wait_until([&] { return done.load(std::memory_order_acquire) == (step + 1) * (n_workers - 1); });
+    if (step > 0) ticket.store(step * steps, std::memory_order_release);  // the first step may have begun
+    share(0);
+    expected += slabs_in(step);
+    wait_until([&] { return done.load(std::memory_order_acquire) == expected; });
     if (!finish(step)) break;
   }
-  stop.store(true, std::memory_order_release);
+  ticket.store(n_steps * steps, std::memory_order_release);
   for (auto& helper : helpers) helper.join();
 }
 

@@ -3,14 +3,16 @@
 #include "simd.h"  // first: vec.h, below, has a load and a store of its own
 
 #include "halp_bits.h"
+#include "rows.h"
 
 namespace mezzotint::MZ_NS {
 namespace {
 
 // ---- products with codes
 
+// How many outputs share the loads of codes; four row groups each keep a sum per output in registers.
 #if defined(MZ_ISA_avx512)
-constexpr int outputs_shared = 4;
+constexpr int outputs_shared = 5;
 #else
 constexpr int outputs_shared = 1;
 #endif
@@ -21,7 +23,7 @@ MZ_INLINE Bytes bytes_at(const void* p) { return load(p); }
 // Adds the products of one chunk (64 bytes of a row group: one column group, or with 4 bits two) to C outputs.
 template <int bits, int C>
 MZ_INLINE void add_chunk(Sums* total, int64_t step, const Bytes& codes, const int8_t* z, int64_t stride, int64_t chunk) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int k = 0; k < C; k++) {
     const int8_t* const vector = z + k * stride + chunk * (8 / bits) * 64;
     total[k * step] = dot<bits>(total[k * step], half<bits, 0>(codes), bytes_at(vector));
@@ -33,14 +35,14 @@ template <int bits, int C>
 MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums) {
   const int64_t chunks = padded * bits / 128, group_bytes = chunks * 64;
   Sums total[4 * C];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (auto& sum : total) sum = zero();
   for (int64_t chunk = 0; chunk < chunks; chunk++) {
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++)
       add_chunk<bits, C>(total + g, 4, bytes_at(tile + g * group_bytes + chunk * 64), z, padded * spread, chunk);
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int k = 0; k < C; k++) {
     const Sums* const t = total + 4 * k;
     store(sums + k * tile_rows, sum_tiles(t[0], t[1], t[2], t[3]));
@@ -49,10 +51,11 @@ MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z
 
 template <int bits>
 void margins_of(const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K, int32_t* sums) {
-  int64_t k = 0;
-  for (; k + outputs_shared <= K; k += outputs_shared)
-    tile_margins<bits, outputs_shared>(tile, padded, z + k * padded * spread, sums + k * tile_rows);
-  for (; k < K; k++) tile_margins<bits, 1>(tile, padded, z + k * padded * spread, sums + k * tile_rows);
+  in_class_blocks<outputs_shared>(K, [&](int64_t k, int count) {
+    with_count<outputs_shared>(count, [&](auto c) {
+      tile_margins<bits, decltype(c)::value>(tile, padded, z + k * padded * spread, sums + k * tile_rows);
+    });
+  });
 }
 
 void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums) {
@@ -62,7 +65,7 @@ void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int
 template <int bits, int H, int C>
 MZ_INLINE void add_columns(Sums* total, const Bytes& codes, const int8_t* c) {
   const Bytes columns = transposed(half<bits, H>(codes));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int k = 0; k < C; k++) total[k] = dot<bits>(total[k], columns, splat(c + k * slab_rows));
 }
 
@@ -98,11 +101,12 @@ MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64
 template <int bits>
 void gradient_of(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c, int64_t K,
                  int32_t* products, const uint8_t* const* next) {
-  int64_t k = 0;
-  for (; k + outputs_shared <= K; k += outputs_shared, next = nullptr)
-    slab_gradient<bits, outputs_shared>(tiles, n_tiles, padded, c + k * slab_rows, products + k * padded, next);
-  for (; k < K; k++, next = nullptr)
-    slab_gradient<bits, 1>(tiles, n_tiles, padded, c + k * slab_rows, products + k * padded, next);
+  in_class_blocks<outputs_shared>(K, [&](int64_t k, int count) {
+    with_count<outputs_shared>(count, [&](auto shared) {
+      slab_gradient<bits, decltype(shared)::value>(tiles, n_tiles, padded, c + k * slab_rows, products + k * padded,
+                                                   k ? nullptr : next);
+    });
+  });
 }
 
 void gradient(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
