@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.certificate import certify, with_best_intercept
 from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
+from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import InnerModel, RowBuffers
-from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum, norm
+from mezzotint.linear.objective import Evaluation, Problem, dot, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
-from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.result import Iteration, Report, Result, Status
-from mezzotint.linear.sample import candidate_rows, draw_by_curvature, draw_sample, sample_size, thinned
-from mezzotint.packed import ArraySource
+from mezzotint.linear.sample import draw_sample, everything, sample_size, thinned
 
 _ETA = 0.01  # inner reduction of the gradient per outer step
 _ETA_CG = 0.1  # reduction per linear solve
@@ -37,9 +36,8 @@ _MAX_CG = 30
 _GUARD = 0.03  # least curvature relative to M's while noise is being removed
 _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
-_WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
-_EFFECTIVE = 0.6  # effective share of a sample below which it is drawn anew
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
+_EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
 
@@ -133,42 +131,21 @@ class _Newton:
         bits = problem.packed.bits if problem.packed is not None else 32
         size = sample_size(n, d, bits, problem.n_outputs if problem.loss == "softmax" else 1)
         small = problem.packed is None and size >= _SMALL_SHARE * n
-        self._sample = draw_sample(problem, n if small else size, seed)
-        self._mode = self._first_mode(small)
-        self._metric, self._sample_design = self._make_metric(exact=self._mode == Mode.EXACT)
-        self._fresh_rate = np.inf  # PCG iterations per decade right after a build
-        self._just_built = self._moved_since_build = False
+        self._mode = Mode.PACKED if problem.packed is not None else Mode.EXACT if small else Mode.FLOAT
+        sample = everything(problem) if small else draw_sample(problem, size, seed)
+        self._metric = Metric(problem, sample, seed=seed, exact=small)
+        self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
-        self._built_at = np.zeros((1, 1))
         self._scale_floor = 0.0
-
-    def _first_mode(self, small: bool) -> Mode:
-        if self.problem.packed is not None:
-            return Mode.PACKED
-        return Mode.EXACT if small and self._sample.is_everything else Mode.FLOAT
-
-    def _make_metric(self, *, exact: bool) -> tuple[SampleCurvature, FloatDesign]:
-        sample = self._sample
-        metric = SampleCurvature(
-            sample.rows,
-            sample.weights,
-            sample.total,
-            self.problem.penalty,
-            fit_intercept=self.problem.fit_intercept,
-            held_out=sample.held_out,
-            exact=exact,
-            n_threads=self.problem.n_threads,
-        )
-        return metric, FloatDesign(ArraySource(sample.rows), self.problem.n_threads)
 
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
         self._scale_floor = 1e-6 * self._objective_at_zero()
-        self._rebuild(self._sample_curvature(self.problem.zeros()))
+        self._metric.build_at(self.problem.zeros())
         centre = self._evaluate(self._warm_start() if start is None else start)
-        if not self._resample_if_poor(centre):
-            self._renew_if_worn(centre)
+        if not self._metric.resample_if_poor(centre):
+            self._metric.renew_if_worn(centre.coef)
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
@@ -197,7 +174,7 @@ class _Newton:
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
         if self._mode == Mode.EXACT:
-            self._rebuild(self._sample_curvature(centre.coef))
+            self._metric.build_at(centre.coef)
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         z = self._minimise(model, centre.gradient, _ETA, 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON)
         return self._backtrack(centre, z)
@@ -221,39 +198,13 @@ class _Newton:
         """
         if not self._is_converged(centre, decrement):
             return decrement
-        if self._renew_if_worn(centre):
+        if self._metric.renew_if_worn(centre.coef):
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
         model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
         rule = StopRule(relative=0.1, absolute=0.0, max_iterations=_MAX_CG, guard=0.0)
         return max(decrement, self._step(model, rule).decrement)
-
-    def _renew_if_worn(self, centre: Evaluation) -> bool:
-        """Build M anew if some sampled row has lost much of the curvature it had at the last build."""
-        curvature = self._sample_curvature(centre.coef)
-        worn = bool((curvature < _WORN * self._built_at).any())
-        if worn:
-            self._rebuild(curvature)
-        return worn
-
-    def _resample_if_poor(self, centre: Evaluation) -> bool:
-        """Draw the sample anew by curvature if only a small part of it curves the objective here."""
-        n_sample = len(self._sample.index)
-        omega = self._sample_curvature(centre.coef).sum(axis=0) * self._sample.weights
-        effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
-        if (
-            self._sample.is_everything
-            or n_sample < 2 * self.problem.n_columns
-            or effective > _EFFECTIVE * n_sample
-        ):
-            return False
-        candidates = candidate_rows(self.problem)
-        curvature = self._curvature_at(candidates, centre.phi[:, candidates]).sum(axis=0)
-        self._sample = draw_by_curvature(self.problem, candidates, curvature, n_sample, self._seed)
-        self._metric, self._sample_design = self._make_metric(exact=False)
-        self._rebuild(self._sample_curvature(centre.coef))
-        return True
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
@@ -274,20 +225,21 @@ class _Newton:
     def _climb(self) -> bool:
         """Step up the ladder; False at its top."""
         n, d = self.problem.source.shape
-        top = Mode.EXACT if n * d * d * self.problem.n_outputs <= _EXACT_WORK else Mode.FLOAT
+        affordable = n * d * d * self.problem.n_outputs <= _EXACT_WORK and (n >= d or n * d <= _EXACT_VALUES)
+        top = Mode.EXACT if affordable else Mode.FLOAT
         if self._mode >= top:
             return False
         self._mode = Mode(self._mode + 1)
         if self._mode == Mode.EXACT:
-            self._sample = draw_sample(self.problem, n, self._seed)
-            self._metric, self._sample_design = self._make_metric(exact=True)
+            self._n_builds += self._metric.n_builds
+            self._metric = Metric(self.problem, everything(self.problem), seed=self._seed, exact=True)
         return True
 
     # ---- the inner loop
 
     def _minimise(self, model: InnerModel, gradient: Coef, eta: float, max_newton: int) -> Coef:
         """Reduce the model's gradient by `eta` with a few Newton steps; returns the offset z."""
-        target = eta**2 * self._squared_norm(gradient)
+        target = eta**2 * self._metric.squared_norm(gradient)
         quadratic = self.problem.loss == "squared"
         for _ in range(max_newton):
             rule = StopRule(
@@ -308,10 +260,10 @@ class _Newton:
             self._move(model, step, stay=max_newton > 1)
             if max_newton == 1:
                 break
-            self._inner_done = self._squared_norm(model.gradient) <= target
+            self._inner_done = self._metric.squared_norm(model.gradient) <= target
             if self._inner_done:
                 break
-            self._rebuild_if_worn(model, step)
+            self._metric.renew_if_slow(step, model.point, model.pass_bytes)
         # A solve on float rows that ran out of iterations is one that M cannot help.
         if self._mode == Mode.FLOAT:
             self._inner_done = step.iterations >= _MAX_CG
@@ -319,8 +271,8 @@ class _Newton:
 
     def _restore_trust(self, model: InnerModel) -> None:
         """H showed far less curvature than M: M is stale, or what was removed from H was not noise."""
-        if self._moved_since_build:
-            self._rebuild(self._sample_curvature(model.point))
+        if self._metric.has_moved:
+            self._metric.build_at(model.point)
         else:
             self._mode = Mode.PACKED_PLAIN
             model.reset(keep_noise=False)
@@ -335,17 +287,7 @@ class _Newton:
         v = step.direction
         t = line_search(lambda t: model.slope_along(v, t), dot(model.gradient, v))
         (model.advance if stay else model.jump)(v, t)
-        self._moved_since_build = True
-
-    def _rebuild_if_worn(self, model: InnerModel, step: NewtonStep) -> None:
-        """Build M anew when the extra iterations that its age costs outweigh a build."""
-        if self._just_built:
-            self._just_built, self._fresh_rate = False, step.per_decade
-        extra = step.per_decade - self._fresh_rate
-        pass_cost = 2.4 * model.pass_bytes  # multiply-adds a core does while it reads a byte
-        gain = 3 * extra * pass_cost * self.problem.n_outputs
-        if step.per_decade > 1.5 * self._fresh_rate and gain > self._metric.build_cost * len(self._built_at):
-            self._rebuild(self._sample_curvature(model.point))
+        self._metric.has_moved = True
 
     # ---- pieces
 
@@ -390,42 +332,8 @@ class _Newton:
             / self.problem.total_weight
         )
 
-    def _sample_curvature(self, coef: Coef) -> NDArray[np.float64]:
-        """Diagonal curvatures l'' of the sampled rows at some coefficients, shape (1 or K, S)."""
-        margins = np.empty((self.problem.n_outputs, len(self._sample.index)), np.float32)
-        self._sample_design.margins(coef, margins)
-        return self._curvature_at(self._sample.index, margins.astype(np.float64))
-
-    def _curvature_at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
-        softmax = self.problem.loss == "softmax"
-        second = np.empty((self.problem.n_outputs if softmax else 1, len(index)), np.float32)
-        ops().curvature_rows(
-            self.problem.loss,
-            np.ascontiguousarray(margins),
-            None,
-            np.ascontiguousarray(self.problem.y[:, index]),
-            None,
-            c=None,
-            second=second,
-            n_threads=self.problem.n_threads,
-        )
-        values = second.astype(np.float64)
-        return values * (1.0 - values) if softmax else values
-
-    def _rebuild(self, curvature: NDArray[np.float64]) -> None:
-        if np.array_equal(curvature, self._built_at):
-            return
-        self._metric.build(curvature)
-        self._built_at = curvature
-        self._moved_since_build = False
-        self._just_built = True
-
-    def _squared_norm(self, gradient: Coef) -> float:
-        return dot(gradient, self._metric.solve(gradient))
-
     def _decrement(self, centre: Evaluation) -> float:
-        return self._squared_norm(centre.gradient)
+        return self._metric.squared_norm(centre.gradient)
 
     def _record(self, centre: Evaluation, decrement: float) -> None:
         read = sum(design.n_passes * design.pass_bytes for design in self._designs.values())
@@ -459,5 +367,5 @@ class _Newton:
             trace=tuple(self._trace),
             exact_passes=self._exact_passes,
             packed_passes=sum(design.n_passes for design in self._designs.values()),
-            factorisations=self._metric.n_builds,
+            factorisations=self._n_builds + self._metric.n_builds,
         )

@@ -5,6 +5,7 @@ ones that is eliminated in block form. Rows are never rounded here, which makes 
 curvature from rounded data is checked against.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops, segment_bounds
 from mezzotint.linear.objective import Coef, dot, fixed_sum
+from mezzotint.packed import Source
 
 _FLOAT64_BELOW = 256  # columns up to which the factor is kept in float64
 _JITTER = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}  # on a unit diagonal
+_CHUNK_VALUES = 2**22  # centred at a time
 _MAX_FACTOR_VALUES = 2**26  # over all outputs; beyond it outputs share factors
 
 
@@ -26,8 +29,8 @@ class SampleCurvature:
 
     Parameters
     ----------
-    rows : ndarray of shape (S, d), float32 or float64
-        Sampled rows.
+    source : Source
+        Sampled rows, shape (S, d).
     weights : ndarray of float64, shape (S,)
         Their sample weights.
     total : float
@@ -46,7 +49,7 @@ class SampleCurvature:
 
     def __init__(
         self,
-        rows: NDArray[Any],
+        source: Source,
         weights: NDArray[np.float64],
         total: float,
         penalty: float,
@@ -58,26 +61,28 @@ class SampleCurvature:
     ) -> None:
         self._weights = weights
         self._total = total
-        self._mean = _weighted_mean(rows, weights) if fit_intercept else None
-        dtype = np.dtype(np.float64 if exact or min(rows.shape) <= _FLOAT64_BELOW else np.float32)
-        centred = _centred(rows, self._mean, dtype)
+        self._mean = _weighted_mean(source, weights) if fit_intercept else None
+        shape = source.shape
+        dtype = np.dtype(np.float64 if exact or min(shape) <= _FLOAT64_BELOW else np.float32)
         self._gram: _Gram
-        if rows.shape[0] < rows.shape[1]:
-            held = None if held_out is None or exact else _centred(held_out, self._mean, dtype)
+        if shape[0] < shape[1]:
+            held = None if held_out is None or exact else _centre(held_out, self._mean, dtype)
+            centred = _centre(source.block(0, shape[0]), self._mean, dtype)
             self._gram = _WoodburyGram(centred, penalty, held, n_threads)
         else:
-            self._gram = _CholeskyGram(centred, penalty, n_threads)
+            self._gram = _CholeskyGram(
+                _Centred(source, self._mean, dtype, keep=not exact), penalty, n_threads
+            )
         self._blocks: list[_Block] = []
         self._group = np.zeros(1, dtype=np.int64)
         self._relative = np.ones(1)
-        self._max_factors = max(1, _MAX_FACTOR_VALUES // min(rows.shape) ** 2)
+        self._max_factors = max(1, _MAX_FACTOR_VALUES // min(shape) ** 2)
         # Whether g M^-1 g can be taken for g H^-1 g: the sample sees every direction well.
-        self.is_faithful = exact or rows.shape[0] >= 3 * rows.shape[1]
-        self.n_builds = 0
-        self.build_cost = _build_cost(*rows.shape)
+        self.is_faithful = exact or shape[0] >= 3 * shape[1]
+        self.build_cost = _build_cost(*shape)
 
-    def build(self, curvature: NDArray[np.float64]) -> None:
-        """Factorise for pointwise curvatures.
+    def build(self, curvature: NDArray[np.float64]) -> int:
+        """Factorise for pointwise curvatures; returns the number of factorisations.
 
         Parameters
         ----------
@@ -95,7 +100,7 @@ class SampleCurvature:
             shared = omega[members].sum(axis=0) / len(members)
             self._blocks.append(_Block(self._gram, shared, self._mean))
             self._relative[members] = np.maximum(means[members] / max(fixed_sum(shared), 1e-300), 1e-3)
-        self.n_builds += n_groups
+        return n_groups
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r`` for r of shape (K, d + 1), block elimination of the intercept included."""
@@ -146,12 +151,37 @@ class _Block:
         return out
 
 
-def _centred(rows: NDArray[Any], mean: NDArray[np.float64] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _centre(rows: NDArray[Any], mean: NDArray[np.float64] | None, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(rows if mean is None else rows - mean, dtype=dtype)
 
 
-def _weighted_mean(rows: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = (rows * weights[:, None]).sum(axis=0, dtype=np.float64) / fixed_sum(weights)
+class _Centred:
+    """Centred rows of a source, kept if asked to, else made anew chunk by chunk (all rows may be many)."""
+
+    def __init__(
+        self, source: Source, mean: NDArray[np.float64] | None, dtype: np.dtype[Any], *, keep: bool
+    ) -> None:
+        self._source, self._mean, self._dtype = source, mean, dtype
+        self._whole = _centre(source.block(0, source.shape[0]), mean, dtype) if keep else None
+
+    def __iter__(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        n, d = self._source.shape
+        if self._whole is not None:
+            yield slice(0, n), self._whole
+            return
+        step = max(1, _CHUNK_VALUES // d)
+        for start in range(0, n, step):
+            part = slice(start, min(n, start + step))
+            yield part, _centre(self._source.block(part.start, part.stop), self._mean, self._dtype)
+
+
+def _weighted_mean(source: Source, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    n, d = source.shape
+    total, step = np.zeros(d), max(1, _CHUNK_VALUES // d)
+    for start in range(0, n, step):
+        rows = source.block(start, min(n, start + step))
+        total += (rows * weights[start : start + step, None]).sum(axis=0, dtype=np.float64)
+    mean: NDArray[np.float64] = total / fixed_sum(weights)
     return mean
 
 
@@ -177,16 +207,23 @@ def _cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> NDArray[Any]:
 class _CholeskyGram:
     """At least as many rows as columns: G = A^T Omega A - m m^T / beta + lam I, d x d."""
 
-    def __init__(self, rows: NDArray[Any], penalty: float, n_threads: int) -> None:
+    def __init__(self, rows: _Centred, penalty: float, n_threads: int) -> None:
         self._rows = rows
         self._penalty = penalty
         self._threads = n_threads
 
     def factor(self, omega: NDArray[np.float64], beta: float | None) -> "_CholeskyFactor":
-        g = ops().gram(self._rows, omega, n_threads=self._threads)
+        g: NDArray[Any] | None = None
         m = np.zeros(0)
+        for part, rows in self._rows:
+            share = ops().gram(rows, omega[part], n_threads=self._threads)
+            g = share if g is None else g + share
+            if beta is not None:
+                weighted = _weighted_sum(rows, omega[part], self._threads)
+                m = weighted if len(m) == 0 else m + weighted
+        if g is None:
+            raise ValueError("a preconditioner needs at least one row")
         if beta is not None:
-            m = _weighted_sum(self._rows, omega, self._threads)
             g -= np.multiply.outer(m, m / beta).astype(g.dtype)
         g[np.diag_indices_from(g)] += g.dtype.type(self._penalty)
         return _CholeskyFactor(g, m, self._threads)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem, dot, fixed_sum
-from mezzotint.packed import ArraySource, PackedMatrix
+from mezzotint.packed import ArraySource, PackedMatrix, Source
 from mezzotint.random import sample_rows, uniforms
 
 _STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
@@ -25,8 +25,8 @@ class RowSample:
     ----------
     index : ndarray of int64, shape (S,)
         Increasing row numbers; rows of weight zero are never drawn.
-    rows : ndarray of shape (S, d)
-        The rows.
+    source : Source
+        The sampled rows; the problem's own source if every row is in the sample, so that nothing is copied.
     weights : ndarray of float64, shape (S,)
         Their sample weights; divided by the chance of being drawn where that differs between rows.
     total : float
@@ -36,10 +36,15 @@ class RowSample:
     """
 
     index: NDArray[np.int64]
-    rows: NDArray[Any]
+    source: Source
     weights: NDArray[np.float64]
     total: float
     held_out: NDArray[Any] | None
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The sampled rows as one array."""
+        return self.source.block(0, self.source.shape[0])
 
     @property
     def is_everything(self) -> bool:
@@ -85,25 +90,33 @@ def _cost(size: int, d: int, iterations: float, packed_bytes: float, n_blocks: i
 
 def draw_sample(problem: Problem, size: int, seed: int) -> RowSample:
     """Draw `size` rows of positive weight without replacement, and a few more to hold out."""
-    n = problem.n_rows
-    eligible = None if problem.weights is None else np.flatnonzero(problem.weights > 0)
-    n_eligible = n if eligible is None else len(eligible)
-    if size >= n_eligible:
-        index = np.arange(n) if eligible is None else eligible
-        return _take(problem, index.astype(np.int64), None)
-    drawn = np.sort(sample_rows(seed, n_eligible, min(n_eligible, size + _HELD_OUT), stream=_STREAM))
+    weights = problem.weights
+    eligible = np.arange(problem.n_rows) if weights is None else np.flatnonzero(weights > 0)
+    if size >= len(eligible):
+        return everything(problem)
+    drawn = np.sort(sample_rows(seed, len(eligible), min(len(eligible), size + _HELD_OUT), stream=_STREAM))
     held = np.zeros(len(drawn), dtype=bool)
     held[np.linspace(0, len(drawn) - 1, len(drawn) - size).astype(np.int64)] = True
-    rows = drawn if eligible is None else eligible[drawn]
-    return _take(problem, rows[~held], problem.source.rows(rows[held]))
+    index = eligible[drawn[~held]].astype(np.int64)
+    sampled = np.ones(len(index)) if weights is None else weights[index]
+    return RowSample(
+        index=index,
+        source=ArraySource(problem.source.rows(index)),
+        weights=sampled,
+        total=fixed_sum(sampled),
+        held_out=problem.source.rows(eligible[drawn[held]]),
+    )
 
 
-def _take(problem: Problem, index: NDArray[np.int64], held_out: NDArray[Any] | None) -> RowSample:
-    whole = problem.source.whole
-    everything = len(index) == problem.n_rows and whole is not None
-    rows = whole if everything and whole is not None else problem.source.rows(index)
-    weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
-    return RowSample(index=index, rows=rows, weights=weights, total=fixed_sum(weights), held_out=held_out)
+def everything(problem: Problem) -> RowSample:
+    """All rows as a sample."""
+    return RowSample(
+        index=np.arange(problem.n_rows),
+        source=problem.source,
+        weights=np.ones(problem.n_rows) if problem.weights is None else problem.weights,
+        total=problem.total_weight,
+        held_out=None,
+    )
 
 
 def candidate_rows(problem: Problem) -> NDArray[np.int64]:
@@ -141,7 +154,7 @@ def draw_by_curvature(
     index = candidates[drawn]
     return RowSample(
         index=index,
-        rows=problem.source.rows(index),
+        source=ArraySource(problem.source.rows(index)),
         weights=weights[drawn] * count / (size * chance[drawn]),
         total=total,
         held_out=np.empty((0, problem.n_columns)),

@@ -1,0 +1,134 @@
+"""The solver's metric M: which rows it samples, when it is built anew, and when its word counts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels import ops
+from mezzotint.linear.design import FloatDesign
+from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, fixed_sum
+from mezzotint.linear.pcg import NewtonStep
+from mezzotint.linear.preconditioner import SampleCurvature
+from mezzotint.linear.sample import RowSample, candidate_rows, draw_by_curvature
+
+_WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
+_EFFECTIVE = 0.6  # effective share of a sample below which it is drawn anew
+_FLOPS_PER_BYTE = 2.4  # multiply-adds a core does while it reads a byte
+
+
+class Metric:
+    """M = curvature of sampled float rows at the point where it was last built.
+
+    Parameters
+    ----------
+    problem : Problem
+    sample : RowSample
+    seed : int
+        For drawing rows anew.
+    exact : bool
+        The sample is all rows and M the Hessian's diagonal blocks in float64.
+    """
+
+    def __init__(self, problem: Problem, sample: RowSample, *, seed: int, exact: bool) -> None:
+        self._problem = problem
+        self._seed = seed
+        self._exact = exact
+        self.n_builds = 0
+        self._take(sample)
+
+    def _take(self, sample: RowSample) -> None:
+        self._sample = sample
+        self._design = FloatDesign(sample.source, self._problem.n_threads)
+        self._curvature = SampleCurvature(
+            sample.source,
+            sample.weights,
+            sample.total,
+            self._problem.penalty,
+            fit_intercept=self._problem.fit_intercept,
+            held_out=sample.held_out,
+            exact=self._exact,
+            n_threads=self._problem.n_threads,
+        )
+        self._built_at = np.zeros((1, 1))
+        self._fresh_rate = np.inf  # PCG iterations per decade right after a build
+        self._just_built = False
+        self.has_moved = False  # whether the solver has moved since the last build
+
+    @property
+    def is_faithful(self) -> bool:
+        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``."""
+        return self._curvature.is_faithful
+
+    def solve(self, r: Coef) -> Coef:
+        """Return ``M^-1 r``."""
+        return self._curvature.solve(r)
+
+    def squared_norm(self, gradient: Coef) -> float:
+        """Return ``g M^-1 g``, twice an estimate of the gap."""
+        return dot(gradient, self.solve(gradient))
+
+    def build_at(self, coef: Coef) -> None:
+        """Build M for the curvatures at some coefficients."""
+        self._build(self._sampled(coef))
+
+    def renew_if_worn(self, coef: Coef) -> bool:
+        """Build anew if some sampled row has lost much of the curvature it had at the last build."""
+        curvature = self._sampled(coef)
+        worn = bool((curvature < _WORN * self._built_at).any())
+        if worn:
+            self._build(curvature)
+        return worn
+
+    def renew_if_slow(self, step: NewtonStep, coef: Coef, pass_bytes: int) -> None:
+        """Build anew when the extra iterations that M's age costs outweigh a build."""
+        if self._just_built:
+            self._just_built, self._fresh_rate = False, step.per_decade
+        extra = step.per_decade - self._fresh_rate
+        gain = 3 * extra * _FLOPS_PER_BYTE * pass_bytes * self._problem.n_outputs
+        if extra > 0.5 * self._fresh_rate and gain > self._curvature.build_cost * len(self._built_at):
+            self.build_at(coef)
+
+    def resample_if_poor(self, centre: Evaluation) -> bool:
+        """Draw the rows anew by curvature if only a small part of them curves the objective here."""
+        n_sample, d = self._sample.source.shape
+        if self._sample.is_everything or n_sample < 2 * d:
+            return False
+        omega = self._sampled(centre.coef).sum(axis=0) * self._sample.weights
+        effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
+        if effective > _EFFECTIVE * n_sample:
+            return False
+        candidates = candidate_rows(self._problem)
+        curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
+        self._take(draw_by_curvature(self._problem, candidates, curvature, n_sample, self._seed))
+        self.build_at(centre.coef)
+        return True
+
+    def _build(self, curvature: NDArray[np.float64]) -> None:
+        if np.array_equal(curvature, self._built_at):
+            return
+        self.n_builds += self._curvature.build(curvature)
+        self._built_at = curvature
+        self._just_built = True
+        self.has_moved = False
+
+    def _sampled(self, coef: Coef) -> NDArray[np.float64]:
+        """Diagonal curvatures l'' of the sampled rows, shape (1 or K, S)."""
+        margins = np.empty((self._problem.n_outputs, len(self._sample.index)), np.float32)
+        self._design.margins(coef, margins)
+        return self._at(self._sample.index, margins.astype(np.float64))
+
+    def _at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
+        softmax = self._problem.loss == "softmax"
+        second = np.empty((self._problem.n_outputs if softmax else 1, len(index)), np.float32)
+        ops().curvature_rows(
+            self._problem.loss,
+            np.ascontiguousarray(margins),
+            None,
+            np.ascontiguousarray(self._problem.y[:, index]),
+            None,
+            c=None,
+            second=second,
+            n_threads=self._problem.n_threads,
+        )
+        values = second.astype(np.float64)
+        return values * (1.0 - values) if softmax else values
