@@ -9,7 +9,7 @@
 namespace mezzotint {
 
 constexpr int64_t strip = 192;        // rows or columns of one packed strip: a multiple of every tile_rows and tile_columns
-constexpr int64_t gram_depth = 256;   // rows of `a` whose products are summed in registers
+constexpr int64_t gram_depth = 128;   // rows of `a` whose products are summed in registers
 constexpr int64_t factor_block = 96;  // columns of one step of the Cholesky factorisation
 constexpr int64_t solve_rows = 64;    // rows that one call of solve_panel takes
 

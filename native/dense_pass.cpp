@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <vector>
 
 #include "buffer.h"
 #include "dispatch.h"
@@ -23,6 +24,36 @@ Pair pair_at(int64_t number) {
   int64_t i = 0;
   while (number > i) number -= ++i;
   return {i, number};
+}
+
+// Strips j in [begin, end) of strip row i. One packing of strip i serves them all, so they are long unless
+// many threads want work.
+struct Stretch {
+  int64_t i, begin, end;
+};
+std::vector<Stretch> stretches(int64_t strips, int n_threads) {
+  const int64_t share = strips * (strips + 1) / 2 / (3 * static_cast<int64_t>(n_threads));
+  const int64_t length = n_threads == 1 ? strips : std::max<int64_t>(share, 1);
+  std::vector<Stretch> list;
+  for (int64_t i = strips - 1; i >= 0; i--)
+    for (int64_t j = 0; j <= i; j += length) list.push_back({i, j, std::min(i + 1, j + length)});
+  return list;
+}
+
+template <class T>
+void gram_stretch(const T* a, int64_t n_rows, int64_t d, const double* weights, const Stretch& task, T* out) {
+  const auto& ops = operations<T>();
+  Buffer<T> left(strip * gram_depth), right(strip * gram_depth);
+  const int64_t row = task.i * strip, rows = std::min(strip, d - row);
+  for (int64_t p = 0; p < n_rows; p += gram_depth) {
+    const int64_t depth = std::min(gram_depth, n_rows - p);
+    ops.pack_left(a + p * d + row, d, depth, rows, weights ? weights + p : nullptr, left.get());
+    for (int64_t column = task.end * strip - strip; column >= task.begin * strip; column -= strip) {
+      const int64_t columns = std::min(strip, d - column);
+      ops.pack_right(a + p * d + column, d, depth, columns, right.get());
+      ops.multiply(left.get(), right.get(), depth, rows, columns, row - column, T{1}, out + row * d + column, d);
+    }
+  }
 }
 
 template <class T>
@@ -57,20 +88,9 @@ struct Panel {
 
 template <class T>
 bool gram(const T* a, int64_t n_rows, int64_t d, const double* weights, T* out, int n_threads, Interrupt* interrupt) {
-  const auto& ops = operations<T>();
-  const int64_t strips = (d + strip - 1) / strip;
-  const bool finished = parallel_for(strips * (strips + 1) / 2, n_threads, interrupt, [&](int64_t number) {
-    const auto [i, j] = pair_at(number);
-    const int64_t rows = std::min(strip, d - i * strip), columns = std::min(strip, d - j * strip);
-    Buffer<T> left(strip * gram_depth), right(strip * gram_depth);
-    for (int64_t p = 0; p < n_rows; p += gram_depth) {
-      const int64_t depth = std::min(gram_depth, n_rows - p);
-      ops.pack_left(a + p * d + i * strip, d, depth, rows, weights ? weights + p : nullptr, left.get());
-      ops.pack_right(a + p * d + j * strip, d, depth, columns, right.get());
-      ops.multiply(left.get(), right.get(), depth, rows, columns, (i - j) * strip, T{1},
-                   out + i * strip * d + j * strip, d);
-    }
-  });
+  const std::vector<Stretch> tasks = stretches((d + strip - 1) / strip, n_threads);
+  const bool finished = parallel_for(static_cast<int64_t>(tasks.size()), n_threads, interrupt,
+                                     [&](int64_t t) { gram_stretch(a, n_rows, d, weights, tasks[t], out); });
   if (finished) mirror_lower(out, d, n_threads);
   return finished;
 }

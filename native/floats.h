@@ -16,15 +16,22 @@ inline int64_t padded_columns(int64_t n_columns) { return (n_columns + 15) / 16 
 
 enum class Loss : int { logistic, squared, softmax };
 
+// Rows to prefetch during a product, at most 16.
+template <class X>
+struct Ahead {
+  const X* x;
+  int64_t n_rows;
+};
+
 // Rows of X of type X, arithmetic and vectors of type A.
 template <class X, class A>
 struct ProductKernels {
-  // tile[k][r] = w_k . x_r for r < 16 (rows beyond n_rows repeat the last one). `next`: rows wanted soon.
+  // tile[k][r] = w_k . x_r for r < 16 (rows beyond n_rows repeat the last one)
   void (*margins)(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, int64_t K, double* tile,
-                  const X* next);
+                  Ahead<X> ahead);
   // sums[k] += sum_r tile[k][r] x_r; the tile is 0 beyond n_rows.
   void (*gradient)(const X* x, int64_t n_rows, int64_t d, const A* tile, A* sums, int64_t padded, int64_t K,
-                   const X* next);
+                   Ahead<X> ahead);
 };
 
 // Row arrays, class-major with `stride` elements from class to class. The margin of a row is

@@ -17,6 +17,9 @@ constexpr int rows_alone = 2, rows_shared = 2, classes_shared = 2, columns_alone
 #endif
 
 template <class X>
+constexpr int64_t line_of = 64 / static_cast<int64_t>(sizeof(X));  // elements of a cache line
+
+template <class X>
 struct Group {
   const X* row[group_rows];
 };
@@ -28,8 +31,20 @@ MZ_INLINE Group<X> group_of(const X* x, int64_t n_rows, int64_t d) {
   return group;
 }
 
+// One line of every row, into the second-level cache.
+template <class X>
+MZ_INLINE void prefetch(const Ahead<X>& ahead, int64_t d, int64_t j) {
+  for (int64_t r = 0; r < ahead.n_rows; r++) __builtin_prefetch(ahead.x + r * d + j, 0, 2);
+}
+// The share of rows [r, r + count) of n_rows in what is to be prefetched.
+template <class X>
+MZ_INLINE Ahead<X> share(const Ahead<X>& ahead, int64_t r, int64_t count, int64_t n_rows, int64_t d) {
+  const int64_t begin = ahead.n_rows * r / n_rows, end = ahead.n_rows * (r + count) / n_rows;
+  return {ahead.x + begin * d, (end < ahead.n_rows ? end : ahead.n_rows) - begin};
+}
+
 template <int R, int C, class X, class A>
-MZ_INLINE void dots(const X* const* row, int64_t d, const A* w, int64_t padded, double* tile, int64_t ahead) {
+MZ_INLINE void dots(const X* const* row, int64_t d, const A* w, int64_t padded, double* tile, const Ahead<X>& ahead) {
   constexpr int lanes = Vec<A>::lanes;
   Vec<A> sum[C][R] = {};
   const auto step = [&](int64_t j, auto load_row) __attribute__((always_inline)) {
@@ -43,11 +58,15 @@ MZ_INLINE void dots(const X* const* row, int64_t d, const A* w, int64_t padded, 
       for (int r = 0; r < R; r++) sum[c][r] = fma(x[r], wc, sum[c][r]);
     }
   };
+  const auto whole = [](const X* p) __attribute__((always_inline)) { return load_as<A>(p); };
   int64_t j = 0;
-  for (; j + lanes <= d; j += lanes) {
-    (void)ahead;
-    step(j, [](const X* p) __attribute__((always_inline)) { return load_as<A>(p); });
-  }
+  if (ahead.n_rows)
+    for (; j + line_of<X> <= d; j += line_of<X>) {
+      prefetch(ahead, d, j);
+#pragma GCC unroll 2
+      for (int64_t v = 0; v < line_of<X>; v += lanes) step(j + v, whole);
+    }
+  for (; j + lanes <= d; j += lanes) step(j, whole);
   if (j < d) step(j, [&](const X* p) __attribute__((always_inline)) { return load_as_first<A>(p, d - j); });
 #pragma GCC unroll 16
   for (int c = 0; c < C; c++)
@@ -79,24 +98,24 @@ MZ_INLINE void with_count(int count, Body body) {
 
 template <class X, class A>
 void margins(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, int64_t K, double* tile,
-             const X* next) {
+             Ahead<X> ahead) {
   const Group<X> group = group_of(x, n_rows, d);
-  (void)next;
   if (K == 1) {
-    for (int r = 0; r < group_rows; r += rows_alone)
-      dots<rows_alone, 1>(group.row + r, d, w, padded, tile + r, 0);
+    for (int r = 0; r < n_rows; r += rows_alone)
+      dots<rows_alone, 1>(group.row + r, d, w, padded, tile + r, share(ahead, r, rows_alone, n_rows, d));
     return;
   }
   in_class_blocks<classes_shared>(K, [&](int64_t k, int count) {
     with_count<classes_shared>(count, [&](auto c) {
-      for (int r = 0; r < group_rows; r += rows_shared)
+      for (int r = 0; r < n_rows; r += rows_shared)
         dots<rows_shared, decltype(c)::value>(group.row + r, d, w + k * padded, padded,
-                                              tile + k * group_rows + r, 0);
+                                              tile + k * group_rows + r, share(ahead, r, rows_shared, n_rows, d));
     });
+    ahead.n_rows = 0;
   });
 }
 
-template <int C, int J, class X, class A, class Load>
+template <int rows, int C, int J, class X, class A, class Load>
 MZ_INLINE void add_columns(const Group<X>& group, int64_t j, const A* tile, A* sums, int64_t padded, Load load_row) {
   constexpr int lanes = Vec<A>::lanes;
   Vec<A> sum[C][J];
@@ -105,7 +124,7 @@ MZ_INLINE void add_columns(const Group<X>& group, int64_t j, const A* tile, A* s
 #pragma GCC unroll 16
     for (int v = 0; v < J; v++) sum[c][v] = load(sums + c * padded + j + v * lanes);
 #pragma GCC unroll 16
-  for (int r = 0; r < group_rows; r++) {
+  for (int r = 0; r < rows; r++) {
     Vec<A> x[J];
 #pragma GCC unroll 16
     for (int v = 0; v < J; v++) x[v] = load_row(group.row[r] + j + v * lanes);
@@ -122,34 +141,34 @@ MZ_INLINE void add_columns(const Group<X>& group, int64_t j, const A* tile, A* s
     for (int v = 0; v < J; v++) store(sums + c * padded + j + v * lanes, sum[c][v]);
 }
 
-template <int C, int J, class X, class A>
-MZ_INLINE void add_rows(const Group<X>& group, int64_t d, const A* tile, A* sums, int64_t padded, const X* next) {
+template <int rows, int C, int J, class X, class A>
+MZ_INLINE void add_rows(const Group<X>& group, int64_t d, const A* tile, A* sums, int64_t padded,
+                        const Ahead<X>& ahead) {
   constexpr int lanes = Vec<A>::lanes;
-  constexpr int64_t line = 64 / sizeof(X);
   const auto whole = [](const X* p) __attribute__((always_inline)) { return load_as<A>(p); };
   int64_t j = 0;
   for (; j + J * lanes <= d; j += J * lanes) {
-    if (next)
-      for (int r = 0; r < group_rows; r++)
-        for (int64_t p = 0; p < J * lanes; p += line) __builtin_prefetch(next + r * d + j + p, 0, 2);
-    add_columns<C, J>(group, j, tile, sums, padded, whole);
+    for (int64_t p = 0; p < J * lanes; p += line_of<X>) prefetch(ahead, d, j + p);
+    add_columns<rows, C, J>(group, j, tile, sums, padded, whole);
   }
-  for (; j + lanes <= d; j += lanes) add_columns<C, 1>(group, j, tile, sums, padded, whole);
+  for (; j + lanes <= d; j += lanes) add_columns<rows, C, 1>(group, j, tile, sums, padded, whole);
   if (j < d)
-    add_columns<C, 1>(group, j, tile, sums, padded,
+    add_columns<rows, C, 1>(group, j, tile, sums, padded,
                       [&](const X* p) __attribute__((always_inline)) { return load_as_first<A>(p, d - j); });
 }
 
 template <class X, class A>
 void gradient(const X* x, int64_t n_rows, int64_t d, const A* tile, A* sums, int64_t padded, int64_t K,
-              const X* next) {
+              Ahead<X> ahead) {
   const Group<X> group = group_of(x, n_rows, d);
-  if (K == 1) return add_rows<1, columns_alone>(group, d, tile, sums, padded, next);
+  if (K == 1 && n_rows <= 8) return add_rows<8, 1, columns_alone>(group, d, tile, sums, padded, ahead);
+  if (K == 1) return add_rows<16, 1, columns_alone>(group, d, tile, sums, padded, ahead);
   in_class_blocks<classes_shared>(K, [&](int64_t k, int count) {
     with_count<classes_shared>(count, [&](auto c) {
-      add_rows<decltype(c)::value, columns_shared>(group, d, tile + k * group_rows, sums + k * padded, padded,
-                                                   k ? nullptr : next);
+      add_rows<16, decltype(c)::value, columns_shared>(group, d, tile + k * group_rows, sums + k * padded, padded,
+                                                       ahead);
     });
+    ahead.n_rows = 0;
   });
 }
 

@@ -18,17 +18,28 @@ constexpr int tile_columns = tile_vectors * Vec<T>::lanes;
 
 // ---- packing ---------------------------------------------------------------------------------------
 template <int width, class T>
+MZ_INLINE void pack_row(const T* __restrict row, int64_t live, T weight, T* __restrict out) {
+  if (live >= width)
+    for (int i = 0; i < width; i++) out[i] = row[i] * weight;
+  else
+    for (int i = 0; i < width; i++) out[i] = i < live ? row[i] * weight : T{0};
+}
+
+// A few rows at a time, so that both the rows and the places they go to are whole cache lines. The hardware
+// does not foresee short pieces of rows, so later rows are prefetched (beyond the block: those of the next one).
+constexpr int64_t rows_at_once = 8, rows_ahead = 32;
+
+template <int width, class T>
 MZ_INLINE void pack_columns(const T* a, int64_t ld, int64_t depth, int64_t columns, const double* weights, T* out) {
-  for (int64_t j = 0; j < columns; j += width) {
-    const int64_t live = columns - j < width ? columns - j : width;
-    for (int64_t p = 0; p < depth; p++, out += width) {
-      const T* row = a + p * ld + j;
-      const T weight = weights ? static_cast<T>(weights[p]) : T{1};
-      if (live == width)
-        for (int i = 0; i < width; i++) out[i] = row[i] * weight;
-      else
-        for (int i = 0; i < width; i++) out[i] = i < live ? row[i] * weight : T{0};
-    }
+  for (int64_t begin = 0; begin < depth; begin += rows_at_once) {
+    const int64_t end = begin + rows_at_once < depth ? begin + rows_at_once : depth;
+    for (int64_t p = begin; p < end; p++)
+      for (int64_t j = 0; j < columns; j += 64 / static_cast<int64_t>(sizeof(T)))
+        __builtin_prefetch(a + (p + rows_ahead) * ld + j);
+    for (int64_t j = 0; j < columns; j += width)
+      for (int64_t p = begin; p < end; p++)
+        pack_row<width>(a + p * ld + j, columns - j, weights ? static_cast<T>(weights[p]) : T{1},
+                        out + j * depth + p * width);
   }
 }
 template <class T>
@@ -80,13 +91,21 @@ MZ_INLINE void tile_product(const T* left, const T* right, int64_t depth, Tile<T
   }
 }
 
-// A tile at the edge of c, or across its diagonal: element by element.
+// A tile at the edge of c, or across its diagonal: whole vectors as far as they go, then elements.
 template <class T>
 void add_part(const Tile<T>& tile, int64_t rows, int64_t columns, int64_t diagonal, T sign, T* c, int64_t ld) {
-  T all[tile_columns<T>];
-  for (int64_t r = 0; r < rows && r < tile_rows; r++) {
-    for (int v = 0; v < tile_vectors; v++) store(all + v * Vec<T>::lanes, tile.row[r][v]);
-    for (int64_t j = 0; j < columns && j < tile_columns<T> && j <= r + diagonal; j++) c[r * ld + j] += sign * all[j];
+  constexpr int lanes = Vec<T>::lanes;
+  for (int64_t r = 0; r < rows && r < tile_rows; r++, c += ld) {
+    const int64_t end = columns < r + diagonal + 1 ? columns : r + diagonal + 1;
+    for (int64_t v = 0; v < tile_vectors; v++) {
+      if (v * lanes + lanes <= end) {
+        store(c + v * lanes, load(c + v * lanes) + broadcast(sign) * tile.row[r][v]);
+        continue;
+      }
+      T last[lanes];
+      store(last, tile.row[r][v]);
+      for (int64_t j = v * lanes; j < end; j++) c[j] += sign * last[j - v * lanes];
+    }
   }
 }
 template <class T>
