@@ -31,7 +31,7 @@ Solve = Callable[[Coef], Coef]  # a gradient -> the step of least norm that remo
 
 _STREAM = 3  # random bits of the row sample
 _PIVOT = 1e-10  # of a unit-diagonal Gram matrix: a smaller one may come from dependent columns
-_SVD_WORK, _SVD_VALUES = 2e9, 1e7  # n d min(n, d) and n d up to which singular values are affordable
+_SVD_WORK, _SVD_VALUES = 3e8, 1e7  # n d min(n, d) and n d up to which singular values are affordable
 _MAX_STEPS = 10
 _EPS = float(np.finfo(np.float64).eps)
 

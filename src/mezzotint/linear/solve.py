@@ -1,13 +1,12 @@
 """From checked samples and a solver's name to a Result: packs where that pays, and dispatches."""
 
 import dataclasses
-import importlib
 import sys
 import time
 from typing import Any
 
-from mezzotint.errors import ParameterError
 from mezzotint.linear import minimum_norm
+from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result
@@ -100,8 +99,11 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
         if result is not None:
             return result
-    run: Any = _halp() if settings.solver == "halp" else solve_newton
-    result = run(problem, max_iter=settings.max_iter, seed=settings.seed, start=start, **_common(settings))
+    more = {"max_iter": settings.max_iter, "seed": settings.seed, "start": start, **_common(settings)}
+    if settings.solver == "halp":
+        result = solve_halp(problem, float32=problem.packed is None, **more)
+    else:
+        result = solve_newton(problem, **more)
     return _centred_over_classes(result) if problem.loss == "softmax" else result
 
 
@@ -115,14 +117,6 @@ def progress_line(number: int, iteration: Iteration) -> None:
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {"tol": settings.tol, "report": settings.report, "started_at": settings.started_at}
-
-
-def _halp() -> Any:  # noqa: ANN401 - a function with the signature of solve_newton
-    try:
-        halp = importlib.import_module("mezzotint.linear.halp")
-    except ImportError as error:  # the module is on its way
-        raise ParameterError("solver='halp' is not part of this version; use 'auto' or 'newton'.") from error
-    return halp.solve_halp
 
 
 def _centred_over_classes(result: Result) -> Result:
