@@ -34,6 +34,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     def _settings(self) -> Settings:
         """Check all parameters but those of the loss."""
         check_bits(self.bits, BITS)
+        check_flag("warm_start", self.warm_start)
         return Settings(
             bits=int(self.bits),
             solver=check_choice("solver", self.solver, SOLVERS),
@@ -52,7 +53,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _start(self, problem: Problem) -> Coef | None:
         """Coefficients of the last fit, if they are wanted and fit the problem."""
-        if not check_flag("warm_start", self.warm_start) or not hasattr(self, "coef_"):
+        if not self.warm_start or not hasattr(self, "coef_"):
             return None
         weights = np.atleast_2d(self.coef_)
         intercept = np.broadcast_to(self.intercept_ if problem.fit_intercept else 0.0, len(weights))

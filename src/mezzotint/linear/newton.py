@@ -350,18 +350,28 @@ class _Newton:
         if self._report is not None:
             self._report(len(self._trace), iteration)
 
+    def _at_best_intercept(self, centre: Evaluation) -> tuple[Evaluation, bool]:
+        """Return the last point and whether bounds hold there: without curvature the step may fail."""
+        if not self.problem.fit_intercept or self.problem.penalty == 0:
+            return centre, True
+        best = with_best_intercept(self.problem, centre, self._buffers)
+        if best is None:
+            return centre, True
+        shifted = self._evaluate(best)
+        if shifted.value <= centre.value + 1e-15 * abs(centre.value):
+            return shifted, True
+        return centre, False
+
     def _finish(self, centre: Evaluation, status: Status, n_iter: int, decrement: float) -> Result:
-        if self.problem.fit_intercept and self.problem.penalty > 0:
-            best = with_best_intercept(self.problem, centre, self._buffers)
-            centre = centre if best is None else self._evaluate(best)
+        centre, bounded = self._at_best_intercept(centre)
         certificate = certify(self.problem, centre, 0.5 * decrement)
         return Result(
             coef=centre.coef,
             status=status,
             objective=centre.value,
             gap_estimate=certificate.gap_estimate,
-            gap_bound=certificate.gap_bound,
-            coef_bound=certificate.coef_bound,
+            gap_bound=certificate.gap_bound if bounded else np.inf,
+            coef_bound=certificate.coef_bound if bounded else np.inf,
             solver="exact" if self._mode == Mode.EXACT else "newton",
             n_iter=n_iter,
             trace=tuple(self._trace),

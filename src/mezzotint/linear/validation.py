@@ -253,9 +253,7 @@ def _refuse_missing(y: Any) -> None:  # noqa: ANN401
     if y is None:
         raise DataError("y is None, but fitting requires y to be passed; y should be a 1d array.")
     if hasattr(y, "toarray"):
-        raise DataError(
-            f"y is sparse ({type(y).__name__}); sparse targets are not supported, pass y.toarray()."
-        )
+        raise DataError(f"y is a sparse matrix ({type(y).__name__}); pass a dense one: y.toarray().")
 
 
 def _as_float64(name: str, values: Any) -> NDArray[np.float64]:  # noqa: ANN401
