@@ -1,4 +1,4 @@
-"""Would catch: another optimum, shape or meaning than scikit-learn's; fits that depend on the wrong things."""
+"""Would catch: another optimum or shape than scikit-learn's; fits that depend on what they must not."""
 
 import pickle
 

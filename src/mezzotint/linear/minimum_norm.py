@@ -104,8 +104,10 @@ def _step_solver(problem: Problem, mean: Matrix) -> Solve | None:
 
 def _by_singular_values(problem: Problem, mean: Matrix) -> Solve:
     rows = np.concatenate([block for _, block in _weighted_blocks(problem, mean)])
+    if len(rows) > rows.shape[1]:  # R has the same right singular vectors, and the left ones are not needed
+        rows = scipy.linalg.qr(rows, mode="r", check_finite=False, overwrite_a=True)[0][: rows.shape[1]]
     _, s, vt = scipy.linalg.svd(rows, full_matrices=False, check_finite=False, overwrite_a=True)
-    keep = s > max(rows.shape) * _EPS * s[0]
+    keep = s > max(problem.source.shape) * _EPS * s[0]
     s, vt = s[keep], vt[keep]
     return lambda gradient: -((gradient @ vt.T) / s**2) @ vt
 

@@ -18,6 +18,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.packed import PackedMatrix, Source, as_source
 
 _DEFAULT_SEED = 0
+_COUNTED_SPAN = 4096  # of integer labels
 
 
 def check_real(
@@ -147,11 +148,8 @@ def check_labels(
     """
     labels = _one_column(y)
     _require_length("y", len(labels), n_rows)
-    if labels.dtype.kind == "f":
-        _require_finite("y", labels)
-    check_classification_targets(labels)
-    used = labels if weights is None else labels[weights > 0]
-    classes: NDArray[Any] = np.unique(used)
+    _check_label_type(labels)
+    classes = _distinct(labels if weights is None else labels[weights > 0])
     if len(classes) < 2:
         where = "" if weights is None else " among the rows of positive sample_weight"
         raise DataError(
@@ -231,6 +229,25 @@ def _from_mapping(class_weight: Mapping[Any, Any], classes: NDArray[Any]) -> NDA
             for label in labels
         ]
     )
+
+
+def _check_label_type(labels: NDArray[Any]) -> None:
+    """Refuse numbers that are no labels; integers and strings always are, and looking costs time."""
+    if labels.dtype.kind == "f":
+        _require_finite("y", labels)
+    if labels.dtype.kind not in "biuUS":
+        check_classification_targets(labels)
+
+
+def _distinct(labels: NDArray[Any]) -> NDArray[Any]:
+    """Sorted distinct labels; counting is much faster than sorting or hashing where it is possible."""
+    if labels.dtype.kind in "iu" and labels.dtype != np.uint64:
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < _COUNTED_SPAN:
+            present = np.flatnonzero(np.bincount(labels.astype(np.int64) - low))
+            return (present + low).astype(labels.dtype)
+    distinct: NDArray[Any] = np.unique(labels)
+    return distinct
 
 
 def _one_column(y: Any) -> NDArray[Any]:  # noqa: ANN401
