@@ -217,10 +217,10 @@ def _refine(
     best, best_gap = None, np.inf
     for _ in range(_MAX_STEPS):
         point = problem.evaluate(coef, phi)
-        shift = point.gradient[:, -1:]  # the intercept's own Newton step: its curvature is 1
+        shift = point.gradient[:, -1:].copy()  # the intercept's own Newton step: its curvature is 1
         gradient = point.gradient[:, :-1] - shift * mean
         step = solve(gradient)
-        gap = 0.5 * (dot(shift, shift) - dot(gradient, step))
+        gap = 0.5 * (dot(shift, shift) - dot(gradient, np.ascontiguousarray(step)))
         trace.append(_iteration(problem, point, gap, len(trace) + 1, started))
         if report is not None:
             report(len(trace), trace[-1])
