@@ -1,9 +1,12 @@
 """The HALP solver against a dense float64 Newton reference, its safeguards, and its limits.
 
-BREAKS_GO_HERE
+Caught, each made on purpose and seen to fail here: steps accepted although the objective rose; a gap
+estimate of zero; codes that hide a column taken at their word (a wrong answer called converged); random bits
+that were no function of the step; offsets past 127; uniform numbers made constant; Ctrl-C not polled.
 """
 
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -120,7 +123,7 @@ def test_the_gap_estimate_is_near_the_gap():
     problem = make_problem(X, y, "logistic", 1 / N, bits=8)
     best, _ = optimum(problem)
     for step in solve_halp(problem).trace[3:]:
-        assert 0.2 <= step.gap_estimate / (step.objective - best) <= 30
+        assert 0.2 <= step.gap_estimate / (step.objective - best) <= 50
 
 
 @pytest.mark.parametrize("loss", ["logistic", "softmax"])
@@ -223,7 +226,7 @@ def test_it_needs_packed_rows():
 def test_ctrl_c_ends_an_epoch_within_a_second():
     X, y = embeddings(N, 64)
     problem = make_problem(X, y, "logistic", 1 / N, bits=8)
-    order = np.tile(np.arange(-(-N // 16)), (20_000, 1))
+    order = np.tile(np.arange(-(-N // 16)), (60_000, 1))  # tens of seconds
     model = EpochModel(
         shift=np.zeros(64), gradient=np.ones((1, 65)), penalty=np.ones(64), step=np.full(65, 1e-9)
     )
@@ -231,6 +234,7 @@ def test_ctrl_c_ends_an_epoch_within_a_second():
     schedule = EpochSchedule(order=order, n_batches=100, tail=1, momentum=0.0, batch_weight=100 / N)
     signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, 0.2)
+    start = time.perf_counter()
     try:
         with pytest.raises(KeyboardInterrupt):
             native.halp_epoch(
@@ -239,6 +243,7 @@ def test_ctrl_c_ends_an_epoch_within_a_second():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    assert time.perf_counter() - start < 1.2
 
 
 # ---- limits

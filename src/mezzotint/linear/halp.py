@@ -30,7 +30,7 @@ from mezzotint.random import integers, permutation
 _ORDER_STREAM = 0x6F726465  # "orde": random bits of the visiting order
 _RANGE = 8.0  # first range of a grid, in longest first steps; it doubles whenever an offset saturates
 _OFFSET_LIMIT = 127
-_SAFETY = 10.0  # iterate until the estimated gap is this much below the tolerance
+_SAFETY = 50.0  # iterate until the estimated gap is this much below the tolerance; it errs by up to 5
 _MOST_TRIALS = 4  # lengths of a step tried before the epoch is given up
 _MOST_STALLS = 5
 _FLOOR = 1e-13  # relative gap below which standing still means rounding errors
@@ -56,7 +56,7 @@ def solve_halp(
         With a packed copy unless `float32`.
     tol : float
         Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by an estimate with a safety
-        factor of ten.
+        factor of fifty.
     max_iter : int
         Outer iterations.
     seed : int

@@ -205,7 +205,7 @@ class Pace:
         friction = max(_FORGET / self.n_steps, 0.5 * self._boldness * noise / _NOISE, _LEAST_FRICTION)
         self._friction = min(friction, 1.0)
         self._least_friction = _LEAST_FRICTION
-        self._rate, self._last_gain = 0.5, 0.0
+        self._rates, self._last_gain = (0.5, 0.5), 0.0
         self.gap = np.inf
 
     @property
@@ -228,6 +228,8 @@ class Pace:
         """Learn from an accepted move: slopes of F along it at both ends, and how much of it was taken."""
         gain = max(-0.5 * length * (before + after), 0.0)
         self._estimate_gap(gain, shortened=trials > 0)
+        if length == 1.0 and after != before:  # what an exact search along the move alone would still gain
+            self.gap = max(self.gap, after * after / abs(after - before))
         if trials > 0:
             self._calm()
             return
@@ -260,12 +262,13 @@ class Pace:
             self._friction = max(0.5 * self._friction, self._least_friction)
 
     def _estimate_gap(self, gain: float, *, shortened: bool) -> None:
-        """Gap left if the gains keep shrinking at the rate seen: gain * rate / (1 - rate)."""
+        """Gap left if the gains shrink at the slower of the last two rates: gain * rate / (1 - rate)."""
         if shortened:
-            self._rate, self._last_gain = 0.9, 0.0
+            self._rates, self._last_gain = (0.9, 0.9), 0.0
             self.gap = max(self.gap - gain, gain * 9.0) if np.isfinite(self.gap) else np.inf
             return
-        if self._last_gain > 0:
-            self._rate = min(0.99, max(0.3 * self._rate, gain / self._last_gain, 0.03))
+        seen = gain / self._last_gain if self._last_gain > 0 else 0.0
+        self._rates = (self._rates[1], min(seen, 0.99))
         self._last_gain = gain
-        self.gap = gain * self._rate / (1.0 - self._rate)
+        rate = max(*self._rates, 0.05)
+        self.gap = gain * rate / (1.0 - rate)
