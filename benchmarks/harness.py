@@ -1,4 +1,4 @@
-"""Runs the benchmark cases: `python -m benchmarks.harness [CASE ...] [--repeats N]`.
+"""Runs the benchmark cases: `python -m benchmarks.harness [CASE ...] [--repeats N] [--quick]`.
 
 Contestants take turns (A B A B ...), so that a disturbance of the machine meets all of them; each
 measurement is a fresh process with a time limit and a pinned number of threads. A case writes one file,
@@ -25,6 +25,8 @@ from benchmarks.card import machine_card
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+QUICK_RESULTS = ROOT / "build" / "bench"  # of --quick: never committed, no table is made from them
+_QUICK = "MEZZOTINT_BENCH_QUICK"
 SCRATCH = "MEZZOTINT_BENCH_SCRATCH"  # names the folder in which the processes of a case share arrays
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -64,6 +66,11 @@ class Run:
     n_threads: int = 2
     limit_s: float | Callable[[list[Record]], float] = 300.0
     repeats: int | None = None
+
+
+def quick() -> bool:
+    """Whether sizes should be small: a try of the benchmark itself, not a measurement."""
+    return os.environ.get(_QUICK) == "1"
 
 
 def case_names() -> list[str]:
@@ -179,12 +186,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.harness", description=__doc__)
     parser.add_argument("case", nargs="*", help=f"one of: {', '.join(case_names())} (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="measurements per contestant (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="small sizes; results go to build/bench")
     options = parser.parse_args()
     unknown = sorted(set(options.case) - set(case_names()))
     if unknown:
         parser.error(f"no case {', '.join(unknown)}; there are: {', '.join(case_names())}")
+    if options.quick:
+        os.environ[_QUICK] = "1"
+    folder = QUICK_RESULTS if options.quick else RESULTS
     for name in options.case or case_names():
-        print(run_case(name, repeats=options.repeats).relative_to(ROOT))
+        print(run_case(name, repeats=options.repeats, folder=folder).relative_to(ROOT))
 
 
 if __name__ == "__main__":

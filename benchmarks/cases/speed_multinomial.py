@@ -1,0 +1,30 @@
+"""How fast is multinomial logistic regression with 10 classes, to a stated accuracy, beside its peers?
+
+With an intercept. snapml and liblinear have no multinomial loss.
+"""
+
+from benchmarks.harness import Record, Run, quick
+
+
+def runs() -> list[Run]:
+    """One race."""
+    n, d = (3_000, 32) if quick() else (100_000, 768)
+    return [Run("10 classes, C=1", "compare", {"n": n, "d": d}, limit_s=400, repeats=1)]
+
+
+def compare(n: int, d: int) -> Record:
+    """Race on unit-norm rows with 10 classes."""
+    from benchmarks.problems import embedding_problem
+    from benchmarks.race import race
+
+    return race(embedding_problem(n, d, "softmax", classes=10, name="10 classes, C=1"), budget_s=230)
+
+
+def table(result: list[Record]) -> str:
+    """Seconds to each accuracy."""
+    from benchmarks.race import table
+
+    return table(result)
+
+
+TABLES = {"speed-multinomial": table}
