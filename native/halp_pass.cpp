@@ -135,7 +135,8 @@ class OnFloats {
   };
 
   void margins(int64_t tile, const float* z, const std::unique_ptr<Output>* outputs, Scratch& scratch, float* psi) const {
-    products_.margins(at(tile), count(tile), rows_.n_columns, z, rows_.padded, rows_.K, scratch.sums.get(), nullptr);
+    products_.margins(at(tile), count(tile), rows_.n_columns, z, rows_.padded, rows_.K, scratch.sums.get(),
+                      {nullptr, 0});
     for (int64_t k = 0; k < rows_.K; k++)
       for (int64_t r = 0; r < tile_rows; r++)
         psi[k * tile_rows + r] = static_cast<float>(
@@ -146,6 +147,7 @@ class OnFloats {
     std::fill(products, products + rows_.K * rows_.padded, 0.0f);
     std::fill(total, total + rows_.K, 0.0);
     for (int64_t t = 0; t < slab.count; t++) {
+      const int64_t ahead = next.tiles[std::min(t, next.count - 1)];
       for (int64_t k = 0; k < rows_.K; k++)
         for (int64_t r = 0; r < tile_rows; r++) {
           const float scaled = c[k * slab_rows + t * tile_rows + r] * batch_weight;
@@ -153,7 +155,7 @@ class OnFloats {
           total[k] += scaled;
         }
       products_.gradient(at(slab.tiles[t]), count(slab.tiles[t]), rows_.n_columns, scratch.tile.get(), products,
-                         rows_.padded, rows_.K, at(next.tiles[std::min(t, next.count - 1)]));
+                         rows_.padded, rows_.K, {at(ahead), count(ahead)});
     }
     std::fill(scale, scale + rows_.K, 1.0f);
     std::fill(mid_sum, mid_sum + rows_.K, 0);
