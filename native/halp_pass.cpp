@@ -154,6 +154,7 @@ class OnFloats {
           scratch.tile[k * tile_rows + r] = scaled;
           total[k] += scaled;
         }
+      const int64_t ahead = next.tiles[std::min(t, next.count - 1)];
       products_.gradient(at(slab.tiles[t]), count(slab.tiles[t]), rows_.n_columns, scratch.tile.get(), products,
                          rows_.padded, rows_.K, {at(ahead), count(ahead)});
     }
