@@ -147,7 +147,6 @@ class OnFloats {
     std::fill(products, products + rows_.K * rows_.padded, 0.0f);
     std::fill(total, total + rows_.K, 0.0);
     for (int64_t t = 0; t < slab.count; t++) {
-      const int64_t ahead = next.tiles[std::min(t, next.count - 1)];
       for (int64_t k = 0; k < rows_.K; k++)
         for (int64_t r = 0; r < tile_rows; r++) {
           const float scaled = c[k * slab_rows + t * tile_rows + r] * batch_weight;

@@ -117,7 +117,7 @@ def test_all_losses_agree_given_the_same_exp(isa, loss, K):
 @pytest.mark.parametrize("loss", ["logistic", "squared", "softmax"])
 def test_the_float_epoch_has_the_same_bits_everywhere_and_is_close_to_the_reference(loss, n, d):
     K = 1 if loss == "logistic" else 3
-    _, _, rows, model, _, schedule = make_case(loss, n, d, 8, K, step=1e-3)
+    _, _, rows, model, _, schedule = make_case(loss, n, d, 8, K, step=0.05, per_batch=13, passes=3)
     rng = np.random.default_rng(1)
     x = rng.standard_normal((n, d)).astype(np.float32)
     scale = 0.5 + rng.random(d)
