@@ -1,0 +1,5 @@
+"""`python -m mezzotint` is the command line."""
+
+from mezzotint.cli import main
+
+main()

@@ -1,0 +1,213 @@
+"""`mezzotint fit`: train a linear model on a .npy matrix and write a model file."""
+
+import time
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mezzotint.cli import console
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mezzotint.cli.model_file import SavedModel
+
+HELP = """Train a linear model on the rows of X.npy and write it to a file.
+
+X is memory-mapped: it may be larger than memory, only its packed copy (a quarter of float32 with --bits 8,
+an eighth with --bits 4) has to fit. The answer is the optimum for the full-precision rows, whatever the
+bits.
+
+[bold]Classification or regression[/] is chosen from y unless --task says it: strings, bools and integers
+of at most 100 values are classes, everything else is a regression target (2-D for several targets). The
+choice is printed.
+
+[bold]Examples[/]
+
+mezzotint fit X.npy y.npy --out model
+
+mezzotint fit X.npy y.npy --bits 4 --C 0.1 --n-jobs 2 --out model
+
+mezzotint fit X.npy price.npy --task regression --alpha 10 --out model
+
+[bold]Then[/]
+
+mezzotint predict model new.npy --out predicted.npy
+"""
+MAX_CLASSES = 100  # integers with more distinct values are taken for a regression target
+
+
+class Task(StrEnum):
+    """What y is."""
+
+    AUTO = "auto"
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+class Solver(StrEnum):
+    """Which inner solver runs."""
+
+    AUTO = "auto"
+    NEWTON = "newton"
+    HALP = "halp"
+
+
+def fit(
+    x: Annotated[Path, typer.Argument(metavar="X.npy", help="Samples, shape (n, d), floats or integers.")],
+    y: Annotated[Path, typer.Argument(metavar="y.npy", help="Labels (n,), or targets (n,) or (n, K).")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Model file to write (safetensors); replaced if it exists.")
+    ],
+    bits: Annotated[
+        int, typer.Option(help="Bits of the packed copy: 8 (fast), 4 (least memory) or 32 (no packed copy).")
+    ] = 8,
+    task: Annotated[Task, typer.Option(help="What y is; auto looks at it.")] = Task.AUTO,
+    c: Annotated[
+        float | None,
+        typer.Option("--C", help="Classification: inverse strength of the penalty.", show_default="1.0"),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Regression: strength of the penalty.", show_default="1.0")
+    ] = None,
+    solver: Annotated[
+        Solver, typer.Option(help="Inner solver; auto is right unless you study them.")
+    ] = Solver.AUTO,
+    tol: Annotated[float, typer.Option(help="Relative gap of the objective to its optimum to reach.")] = 1e-8,
+    max_iter: Annotated[int, typer.Option(help="Limit of outer iterations (reads of X).")] = 100,
+    intercept: Annotated[bool, typer.Option(help="Fit an unpenalised intercept.")] = True,
+    n_jobs: Annotated[
+        int | None, typer.Option(help="Threads; the result does not depend on it.", show_default="all cores")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed; same seed, same data, same bits of the model.")] = 0,
+) -> None:
+    """Train and write."""
+    from mezzotint.cli import inputs
+
+    started = time.perf_counter()
+    inputs.check_writable(out)
+    X, labels = inputs.read_samples(x), _one_column(inputs.read_array(y))
+    is_classifier, reason = choose_task(labels, task)
+    _refuse_foreign_penalty(is_classifier, c, alpha)
+    estimator = _estimator(
+        is_classifier,
+        {"C": 1.0 if c is None else c} if is_classifier else {"alpha": 1.0 if alpha is None else alpha},
+        bits=bits,
+        solver=solver.value,
+        tol=tol,
+        max_iter=max_iter,
+        fit_intercept=intercept,
+        n_jobs=n_jobs,
+        random_state=seed,
+    )
+    _train(estimator, X, labels)
+    from mezzotint.cli.model_file import save_model
+
+    save_model(out, saved_model(estimator, labels))
+    _print_summary(estimator, X, reason, out, time.perf_counter() - started)
+
+
+def choose_task(y: "NDArray[Any]", task: Task) -> tuple[bool, str]:
+    """Return (whether to classify, the reason in words)."""
+    import numpy as np
+
+    if task is not Task.AUTO:
+        return task is Task.CLASSIFICATION, f"{task.value}, as --task says"
+    kind = {"U": "strings", "S": "strings", "b": "bools", "i": "integers", "u": "integers"}.get(y.dtype.kind)
+    if kind is None or y.ndim != 1:
+        return False, f"regression: y holds {y.dtype} of shape {y.shape}; --task classification to override"
+    n_values = len(np.unique(y))
+    classify = kind != "integers" or n_values <= MAX_CLASSES
+    chosen, other = ("classification", "regression") if classify else ("regression", "classification")
+    return classify, f"{chosen}: y holds {kind} of {n_values} values; --task {other} to override"
+
+
+def saved_model(estimator: Any, y: "NDArray[Any]") -> "SavedModel":  # noqa: ANN401 - any of our estimators
+    """Return what a model file keeps of a fitted estimator."""
+    import numpy as np
+
+    from mezzotint.cli.model_file import SavedModel
+
+    coef = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
+    result = estimator.result_
+    return SavedModel(
+        estimator=type(estimator).__name__,
+        coef=np.ascontiguousarray(coef),
+        intercept=np.ascontiguousarray(np.broadcast_to(estimator.intercept_, len(coef)), dtype=np.float64),
+        classes=getattr(estimator, "classes_", None),
+        flat=y.ndim == 1,
+        about={
+            "parameters": {name: _as_json(value) for name, value in estimator.get_params().items()},
+            "status": result.status.value,
+            "objective": _as_json(result.objective),
+            "gap_estimate": _as_json(result.gap_estimate),
+            "gap_bound": _as_json(result.gap_bound),
+        },
+    )
+
+
+def _as_json(value: Any) -> Any:  # noqa: ANN401
+    """JSON has no infinity: such numbers become text."""
+    is_plain = value is None or isinstance(value, bool | int | str)
+    return value if is_plain or abs(value) < float("inf") else str(value)
+
+
+def _one_column(y: "NDArray[Any]") -> "NDArray[Any]":
+    """Take a column vector for what it means."""
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _refuse_foreign_penalty(is_classifier: bool, c: float | None, alpha: float | None) -> None:
+    if is_classifier and alpha is not None:
+        raise typer.BadParameter("--alpha is for regression; classification takes --C (or pass --task).")
+    if not is_classifier and c is not None:
+        raise typer.BadParameter("--C is for classification; regression takes --alpha (or pass --task).")
+
+
+def _estimator(is_classifier: bool, penalty: dict[str, float], **parameters: Any) -> Any:  # noqa: ANN401
+    from mezzotint.linear import LogisticRegression, Ridge
+
+    return (LogisticRegression if is_classifier else Ridge)(**penalty, **parameters)
+
+
+def _train(estimator: Any, X: "NDArray[Any]", y: "NDArray[np.generic]") -> None:  # noqa: ANN401
+    """Fit, showing the reads of X as they pass; a warning of the solver is one line on stderr."""
+    from mezzotint.cli.inputs import ReportingSource
+
+    with console.working("starting") as work, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+
+        def report(number: int, rows: int) -> None:
+            work.describe(f"read {number} of X" if number > 1 else "packing and first read of X")
+            work.advance_to(rows, len(X))
+
+        estimator.fit(ReportingSource(X, report), y)
+    for warning in caught:
+        console.print_warning(str(warning.message))
+
+
+def _print_summary(estimator: Any, X: "NDArray[Any]", reason: str, out: Path, seconds: float) -> None:  # noqa: ANN401
+    result = estimator.result_
+    n, d = X.shape
+    bits = estimator.bits
+    packed = "" if bits == 32 or result.packed_passes == 0 else f", packed to {bits} bits"
+    console.print_facts(
+        [
+            ("task", reason),
+            ("data", f"{n} x {d} {X.dtype}, {console.size_text(X.nbytes)}{packed}"),
+            ("status", result.status.value),
+            (
+                "gap",
+                f"estimate {result.gap_estimate:.1e}, bound {result.gap_bound:.1e}, of {result.objective:.6g}",
+            ),
+            (
+                "work",
+                f"{result.exact_passes} reads of X, {result.packed_passes} of the packed copy, {seconds:.2f} s",
+            ),
+            ("model", f"{out} ({console.size_text(out.stat().st_size)})"),
+        ]
+    )
