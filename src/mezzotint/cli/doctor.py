@@ -45,7 +45,8 @@ def doctor(
     console.print_facts([(f"check {name}", verdict or "equals the reference") for name, verdict in verdicts])
     if any(verdict for _, verdict in verdicts):
         console.print_error(
-            "a kernel differs from the reference. Cap the instruction set with MEZZOTINT_ISA and report this output."
+            "a kernel differs from the reference. Cap the instruction set with MEZZOTINT_ISA and report "
+            "this output."
         )
         raise typer.Exit(1)
 

@@ -193,21 +193,16 @@ def _train(estimator: Any, X: "NDArray[Any]", y: "NDArray[np.generic]") -> None:
 def _print_summary(estimator: Any, X: "NDArray[Any]", reason: str, out: Path, seconds: float) -> None:  # noqa: ANN401
     result = estimator.result_
     n, d = X.shape
-    bits = estimator.bits
-    packed = "" if bits == 32 or result.packed_passes == 0 else f", packed to {bits} bits"
+    packed = f", packed to {estimator.bits} bits" if result.packed_passes and estimator.bits < 32 else ""
+    bounds = f"estimate {result.gap_estimate:.1e}, bound {result.gap_bound:.1e}"
+    reads = f"{result.exact_passes} reads of X, {result.packed_passes} of the packed copy"
     console.print_facts(
         [
             ("task", reason),
             ("data", f"{n} x {d} {X.dtype}, {console.size_text(X.nbytes)}{packed}"),
             ("status", result.status.value),
-            (
-                "gap",
-                f"estimate {result.gap_estimate:.1e}, bound {result.gap_bound:.1e}, of {result.objective:.6g}",
-            ),
-            (
-                "work",
-                f"{result.exact_passes} reads of X, {result.packed_passes} of the packed copy, {seconds:.2f} s",
-            ),
+            ("gap", f"{bounds}, in an objective of {result.objective:.6g}"),
+            ("work", f"{reads}, {seconds:.2f} s"),
             ("model", f"{out} ({console.size_text(out.stat().st_size)})"),
         ]
     )

@@ -23,8 +23,9 @@ It is a check, too: exit code 1 if mezzotint misses the optimum by more than 1e-
 """
 LIMIT = 1e-8  # largest relative gap that the tour accepts from mezzotint
 _OURS = "mezzotint, 8 bits"
-_ROUNDS = 2  # turns of the contestants on the large set
-_REPEATS = 5  # fits per turn on the small ones, which take milliseconds
+_TURNS = 2
+_REPEATS = 5  # fits per turn, for a second at most
+_ONCE = 4.0  # seconds; a fit that takes longer is not repeated
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -147,13 +148,14 @@ def run_stage(data: "TourData", work: console.Work) -> Stage:
     from mezzotint.cli import tour_judge
 
     people = contestants(data.n_classes)
-    is_large = data.X.nbytes > 2**26
     fits: dict[str, list[Fit]] = {person.name: [] for person in people}
     with _arena(data) as arena:
-        for turn in range(_ROUNDS if is_large else 1):
+        for turn in range(_TURNS):
             for person in people:
-                work.describe(f"{data.name}: {person.name}, turn {turn + 1}")
-                fits[person.name].append(arena.run(person, repeats=1 if is_large else _REPEATS))
+                done = fits[person.name]
+                if not done or done[0].seconds < _ONCE:
+                    work.describe(f"{data.name}: {person.name}, turn {turn + 1}")
+                    done.append(arena.run(person, repeats=_REPEATS))
     best = [_fastest(fits[person.name]) for person in people]
     verdicts = tour_judge.judge(data.X, data.y, 1 / len(data.y), [fit.coef for fit in best])
     scores = [tour_judge.accuracy(data.X_test, data.y_test, fit.coef) for fit in best]
@@ -168,12 +170,16 @@ def run_stage(data: "TourData", work: console.Work) -> Stage:
 def run_curves(data: "TourData", stage: Stage, work: console.Work) -> dict[str, list[tuple[float, float]]]:
     """Return (seconds, relative gap) along the way of everybody in the picture."""
     from mezzotint.cli import tour_judge
+    from mezzotint.errors import ParameterError
 
     curves = {}
     with _arena(data) as arena:
         for name, people in curve_contestants().items():
             work.describe(f"{data.name}: curve of {name}")
-            fits = [arena.run(person) for person in people]
+            try:
+                fits = [arena.run(person) for person in people]
+            except ParameterError:  # solver="halp" is on its way
+                continue
             if fits[0].trace:
                 curves[name] = [(seconds, stage.verdicts.gap(value)) for seconds, value in fits[0].trace]
             else:

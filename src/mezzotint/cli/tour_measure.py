@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WARM_ROWS = 400
+_REPEAT_SECONDS = 1.0
 _PRELOAD = ["numpy", "sklearn.linear_model", "mezzotint.linear", __name__]
 
 
@@ -107,18 +108,19 @@ class Arena:
 
 
 def measure(contestant: Contestant, folder: str, repeats: int) -> Fit:
-    """Fit `repeats` times in this process; the memory is that of the first fit."""
+    """Fit up to `repeats` times in this process, for a second at most; the memory is that of the first fit."""
     X, y = np.load(Path(folder, "X.npy")), np.load(Path(folder, "y.npy"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converging is reported in the table
         _fit(contestant, *_few(X, y))
-        memory, seconds = None, []
-        for repeat in range(repeats):
+        memory, seconds = None, list[float]()
+        while not seconds or (len(seconds) < repeats and sum(seconds) < _REPEAT_SECONDS):
             with _peak_memory() as peak:
                 started = time.perf_counter()
                 model = _fit(contestant, X, y)
-                seconds.append(time.perf_counter() - started)
-            memory = peak.get("beyond") if repeat == 0 else memory
+                elapsed = time.perf_counter() - started
+            memory = memory if seconds else peak.get("beyond")
+            seconds.append(elapsed)
     result = getattr(model, "result_", None)
     return Fit(
         seconds=min(seconds),

@@ -61,7 +61,7 @@ def measured_how(stages: "list[Stage]") -> str:
     widest = max(stage.verdicts.slack for stage in stages)
     starred = any(not entry.fit.converged for stage in stages for entry in stage.entries)
     lines = [
-        "seconds: fastest fit, packing and conversions included, contestants taking turns in fresh processes.",
+        "seconds: fastest fit, packing and conversions included; contestants take turns in fresh processes.",
         "memory: peak resident memory beyond the loaded input during a fit.",
         "gap: (F - F*) / |F*|, an upper bound judged in float64 NumPy; F* is bracketed to "
         f"{gap_text(widest)}.",
