@@ -93,17 +93,10 @@ def fit(
     X, labels = inputs.read_samples(x), _one_column(inputs.read_array(y))
     is_classifier, reason = choose_task(labels, task)
     _refuse_foreign_penalty(is_classifier, c, alpha)
-    estimator = _estimator(
-        is_classifier,
-        {"C": 1.0 if c is None else c} if is_classifier else {"alpha": 1.0 if alpha is None else alpha},
-        bits=bits,
-        solver=solver.value,
-        tol=tol,
-        max_iter=max_iter,
-        fit_intercept=intercept,
-        n_jobs=n_jobs,
-        random_state=seed,
-    )
+    penalty = {"C": 1.0 if c is None else c} if is_classifier else {"alpha": 1.0 if alpha is None else alpha}
+    settings = {"bits": bits, "solver": solver.value, "tol": tol, "max_iter": max_iter}
+    threads = {"n_jobs": n_jobs, "random_state": seed, "fit_intercept": intercept}
+    estimator = _estimator(is_classifier, {**penalty, **settings, **threads})
     _train(estimator, X, labels)
     from mezzotint.cli.model_file import save_model
 
@@ -168,10 +161,10 @@ def _refuse_foreign_penalty(is_classifier: bool, c: float | None, alpha: float |
         raise typer.BadParameter("--C is for classification; regression takes --alpha (or pass --task).")
 
 
-def _estimator(is_classifier: bool, penalty: dict[str, float], **parameters: Any) -> Any:  # noqa: ANN401
+def _estimator(is_classifier: bool, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
     from mezzotint.linear import LogisticRegression, Ridge
 
-    return (LogisticRegression if is_classifier else Ridge)(**penalty, **parameters)
+    return (LogisticRegression if is_classifier else Ridge)(**parameters)
 
 
 def _train(estimator: Any, X: "NDArray[Any]", y: "NDArray[np.generic]") -> None:  # noqa: ANN401

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def read_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
         )
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise FileError(
             f"{path} cannot be used: {error}. It is cut short, damaged, or holds Python objects; "
             "save numbers or plain strings with numpy.save(path, array)."

@@ -1,6 +1,5 @@
 """`mezzotint predict`: apply a model file to the rows of a .npy matrix."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,23 +72,16 @@ def write_predictions(predict: Any, X: "NDArray[Any]", out: Path) -> None:  # no
 
     from mezzotint.cli.inputs import replacing
 
-    with console.working("predicting") as work, replacing(out) as part:
-        written: NDArray[Any] | None = None
-        for start, rows in _blocks(X):
-            values = np.asarray(predict(rows))
-            if written is None:
-                shape = (len(X), *values.shape[1:])
-                written = np.lib.format.open_memmap(part, mode="w+", dtype=values.dtype, shape=shape)
-            written[start : start + len(rows)] = values
-            work.advance_to(start + len(rows), len(X))
-        if written is not None:
-            written.flush()
-
-
-def _blocks(X: "NDArray[Any]") -> Iterator[tuple[int, "NDArray[Any]"]]:
     step = max(1, _BLOCK_BYTES // (8 * X.shape[1]))
-    for start in range(0, len(X), step):
-        yield start, X[start : start + step]
+    with console.working("predicting") as work, replacing(out) as part:
+        first = np.asarray(predict(X[:step]))
+        shape = (len(X), *first.shape[1:])
+        written = np.lib.format.open_memmap(part, mode="w+", dtype=first.dtype, shape=shape)
+        written[:step] = first
+        for start in range(step, len(X), step):
+            work.advance_to(start, len(X))
+            written[start : start + step] = predict(X[start : start + step])
+        written.flush()
 
 
 def _check_columns(saved: "SavedModel", n_columns: int) -> None:

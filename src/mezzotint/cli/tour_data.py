@@ -51,7 +51,7 @@ def mnist() -> TourData | None:
     return _split("MNIST-5k", X / 255, y, n_test=1000)
 
 
-def embeddings(n_rows: int = 100_000, n_columns: int = 512, *, seed: int = 0) -> TourData:
+def embeddings(n_rows: int = 60_000, n_columns: int = 512, *, seed: int = 0) -> TourData:
     """Rows like those of a text encoder, labelled by a noisy linear rule.
 
     Normal rows with column scales ``k^-0.7`` in a random rotation, divided by their norms; labels are

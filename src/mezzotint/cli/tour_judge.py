@@ -28,8 +28,7 @@ class Verdicts:
     gaps : list of float
         Relative gaps, each an upper bound.
     coef_differences : list of float
-        Largest difference of a coefficient to the solution with the smallest bound, over its largest
-        coefficient.
+        Largest difference of a coefficient to the best solution known, over its largest coefficient.
     slack : float
         Relative width of the bracket around F*.
     """
@@ -48,6 +47,9 @@ class Verdicts:
 def judge(X: NDArray[np.float32], y: NDArray[np.int64], penalty: float, coefs: list[Array]) -> Verdicts:
     """Compare solutions of ``mean loss + (penalty / 2) |W|^2``.
 
+    With two classes the best of them is brought to the floor of float64 by a Newton step, and the others
+    are compared with that; with more classes the Hessian would be too large.
+
     Parameters
     ----------
     X : ndarray of float32, shape (n, d)
@@ -59,8 +61,14 @@ def judge(X: NDArray[np.float32], y: NDArray[np.int64], penalty: float, coefs: l
     coefs : list of ndarray of float64, shape (K or 1, d + 1)
         Solutions, intercept last.
     """
-    values, bounds = zip(*(_evaluate(X, y, penalty, coef) for coef in coefs), strict=True)
-    lower = max(value - bound for value, bound in zip(values, bounds, strict=True))
+    n_given = len(coefs)
+    evaluated = [_evaluate(X, y, penalty, coef) for coef in coefs]
+    best = int(np.argmin([bound for _, bound in evaluated]))
+    if len(coefs[best]) == 1:
+        coefs = [*coefs, _newton_step(X, y, penalty, coefs[best])]
+        evaluated.append(_evaluate(X, y, penalty, coefs[-1]))
+    values, bounds = zip(*evaluated, strict=True)
+    lower = max(value - bound for value, bound in evaluated)
     best = int(np.argmin(bounds))
     zero = float(np.log(max(2, len(coefs[0]))))
     scale = max(abs(lower), 1e-6 * zero)
@@ -69,15 +77,21 @@ def judge(X: NDArray[np.float32], y: NDArray[np.int64], penalty: float, coefs: l
     return Verdicts(
         lower_bound=lower,
         scale=scale,
-        gaps=[(value - lower) / scale for value in values],
-        coef_differences=[float(np.abs(coef - centred[best]).max()) / size for coef in centred],
+        gaps=[(value - lower) / scale for value in values[:n_given]],
+        coef_differences=[float(np.abs(coef - centred[best]).max()) / size for coef in centred[:n_given]],
         slack=min(bounds) / scale,
     )
 
 
+def objective(X: NDArray[np.float32], y: NDArray[np.int64], penalty: float, coef: Array) -> float:
+    """F at `coef`; arguments as in `judge`."""
+    squared_norm = float((coef[:, :-1] ** 2).sum())
+    return float(_losses(_margins(X, coef), y).mean()) + 0.5 * penalty * squared_norm
+
+
 def accuracy(X: NDArray[np.float32], y: NDArray[np.int64], coef: Array) -> float:
     """Share of rows whose class is predicted."""
-    margins = np.concatenate([rows @ coef[:, :-1].T + coef[:, -1] for rows, _ in _blocks(X, y)])
+    margins = _margins(X, coef)
     predicted = margins[:, 0] > 0 if len(coef) == 1 else margins.argmax(axis=1)
     return float(np.mean(predicted == y))
 
@@ -86,16 +100,29 @@ def _evaluate(
     X: NDArray[np.float32], y: NDArray[np.int64], penalty: float, coef: Array
 ) -> tuple[float, float]:
     """(F at `coef`, bound of F - F* from a point with the same weights and the best intercepts)."""
-    margins = np.concatenate([rows @ coef[:, :-1].T + coef[:, -1] for rows, _ in _blocks(X, y)])
-    squared_norm = float((coef[:, :-1] ** 2).sum())
-    value = float(_losses(margins, y).mean()) + 0.5 * penalty * squared_norm
-    margins = _with_best_intercepts(margins, y)
-    slopes = _slopes(margins, y)
-    gradient = penalty * coef[:, :-1]
-    for start, (rows, _) in zip(range(0, len(X), _ROWS), _blocks(X, y), strict=True):
-        gradient = gradient + slopes[start : start + _ROWS].T @ rows / len(X)
-    best_value = float(_losses(margins, y).mean()) + 0.5 * penalty * squared_norm
-    return value, float((gradient**2).sum()) / (2 * penalty) + (value - best_value)
+    margins = _margins(X, coef)
+    value = float(_losses(margins, y).mean())
+    shifted = _with_best_intercepts(margins, y)
+    saved = value - float(_losses(shifted, y).mean())
+    gradient = _transposed(X, _slopes(shifted, y)) / len(X) + penalty * coef[:, :-1]
+    value += 0.5 * penalty * float((coef[:, :-1] ** 2).sum())
+    return value, float((gradient**2).sum()) / (2 * penalty) + max(saved, 0.0)
+
+
+def _newton_step(X: NDArray[np.float32], y: NDArray[np.int64], penalty: float, coef: Array) -> Array:
+    """Coefficients after one full Newton step in weights and intercept, for two classes."""
+    margins = _margins(X, coef)
+    p = _probabilities(margins)
+    ridge = np.full(coef.shape[1], penalty)
+    ridge[-1] = 0.0
+    gradient, hessian = ridge * coef[0], np.diag(ridge)
+    slopes, curvature = _slopes(margins, y), p * (1 - p)
+    for start in range(0, len(X), _ROWS):
+        part = slice(start, start + _ROWS)
+        rows = np.column_stack([X[part].astype(np.float64), np.ones(len(X[part]))])
+        gradient += slopes[part, 0] @ rows / len(X)
+        hessian += rows.T @ (curvature[part] * rows) / len(X)
+    return coef - np.linalg.solve(hessian, gradient)
 
 
 def _with_best_intercepts(margins: Array, y: NDArray[np.int64]) -> Array:
@@ -138,6 +165,20 @@ def _centred(coef: Array) -> Array:
     return coef if len(coef) == 1 else coef - coef.mean(axis=0)
 
 
-def _blocks(X: NDArray[np.float32], y: NDArray[np.int64]) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+def _margins(X: NDArray[np.float32], coef: Array) -> Array:
+    """``[X 1] coef^T``, shape (n, K)."""
+    parts = [rows @ coef[:, :-1].T for _, rows in _blocks(X)]
+    return np.concatenate(parts) + coef[:, -1]
+
+
+def _transposed(X: NDArray[np.float32], values: Array) -> Array:
+    """``values^T X``, shape (K, d)."""
+    total = np.zeros((values.shape[1], X.shape[1]))
+    for start, rows in _blocks(X):
+        total += values[start : start + len(rows)].T @ rows
+    return total
+
+
+def _blocks(X: NDArray[np.float32]) -> Iterator[tuple[int, Array]]:
     for start in range(0, len(X), _ROWS):
-        yield X[start : start + _ROWS].astype(np.float64), y[start : start + _ROWS]
+        yield start, X[start : start + _ROWS].astype(np.float64)

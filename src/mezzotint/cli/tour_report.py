@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import rich.box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,14 +24,14 @@ def print_report(stages: "list[Stage]") -> None:
 
 def table(stages: "list[Stage]") -> Table:
     """One line per data set and contestant."""
-    found = Table(title="Logistic regression, C = 1, on float32 rows", title_justify="left")
-    found.add_column("trained with", no_wrap=True)
+    title = "Logistic regression (C = 1) on float32 rows"
+    found = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    found.add_column("trained with")
     for name in ("seconds", "x ours", "memory", "gap", "coef. off", "accuracy"):
-        found.add_column(name, justify="right", no_wrap=True)
+        found.add_column(name, justify="right", no_wrap=True, min_width=7)
     for stage in stages:
         n, d = stage.data.X.shape
-        size = size_text(stage.data.X.nbytes)
-        found.add_row(f"[bold]{stage.data.name}[/]  {n} x {d}, {stage.data.n_classes} classes, {size}")
+        found.add_row(f"[bold]{stage.data.name}[/]: {n} x {d}, {stage.data.n_classes} classes")
         for entry in stage.entries:
             found.add_row(*_cells(entry, stage.entries[0]))
         found.add_section()
@@ -42,7 +43,7 @@ def _cells(entry: "Entry", ours: "Entry") -> list[str]:
     memory = "n/a" if entry.fit.memory is None else size_text(entry.fit.memory)
     return [
         f"  {entry.contestant.name}{mark}",
-        f"{entry.fit.seconds:.3f}",
+        f"{entry.fit.seconds:.3g}",
         f"{entry.fit.seconds / ours.fit.seconds:.1f}",
         memory,
         gap_text(entry.gap),
@@ -61,14 +62,14 @@ def measured_how(stages: "list[Stage]") -> str:
     widest = max(stage.verdicts.slack for stage in stages)
     starred = any(not entry.fit.converged for stage in stages for entry in stage.entries)
     lines = [
-        "seconds: fastest fit, packing and conversions included; contestants take turns in fresh processes.",
-        "memory: peak resident memory beyond the loaded input during a fit.",
-        "gap: (F - F*) / |F*|, an upper bound judged in float64 NumPy; F* is bracketed to "
-        f"{gap_text(widest)}.",
-        "coef. off: largest difference to the optimum's coefficients, over the largest coefficient.",
-        "accuracy: on held-out rows. tight, Cholesky: tol=1e-10 on float64, lbfgs and newton-cholesky.",
+        "seconds    fastest fit, packing and conversions included; turns in fresh processes, all cores",
+        "memory     resident memory beyond the loaded input at the peak of a fit",
+        f"gap        (F - F*) / |F*|, judged in float64 NumPy; F* is known to {gap_text(widest)}",
+        "coef. off  largest difference to the coefficients at the optimum, over the largest of them",
+        "accuracy   on rows held out",
+        "tight      lbfgs, tol=1e-8, float64      Cholesky  newton-cholesky, tol=1e-6, float64",
     ]
-    return "\n".join([*lines, "*: stopped at its iteration limit."] if starred else lines)
+    return "\n".join([*lines, "*          stopped at its iteration limit"] if starred else lines)
 
 
 def in_words(stage: "Stage") -> str:

@@ -51,8 +51,8 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         same total.
     solver : {"auto", "newton", "halp"}, default "auto"
         "newton": Newton's method with conjugate gradients on the packed copy. "halp": the minibatch
-        method of the HALP paper. "auto": "newton", without a packed copy where the problem is too
-        small for one.
+        method of the HALP paper (bits=32: SVRG in float32). "auto": "newton", without a packed copy
+        where the problem is too small for one.
     warm_start : bool, default False
         Start from the coefficients of the last fit if the shapes agree.
     random_state : int, generator or None, default None
