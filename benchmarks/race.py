@@ -157,16 +157,14 @@ def _run_peer(peer: peers.Peer, problem: LinearProblem, best: reference.Optimum,
         "library": peer.library,
         "solver": peer.solver,
         "dtype": peer.dtype,
-        "reached": {f"{a:.0e}": _finite(_least(points, a)) for a in ACCURACIES},
+        "reached": {f"{a:.0e}": _finite(_first(points, a)) for a in ACCURACIES},
         "runs": runs,
     }
 
 
 def _first(points: list[tuple[float, float]], accuracy: float) -> float:
+    """Least seconds of a point that has the accuracy."""
     return min((seconds for seconds, gap in points if gap <= accuracy), default=np.inf)
-
-
-_least = _first
 
 
 def _finite(seconds: float) -> float | None:
@@ -193,7 +191,8 @@ def best_of(entry: Record, library: str, accuracy: str) -> float | None:
 def table(result: list[Record]) -> str:
     """Seconds to each accuracy: ours, and the best solver of each library."""
     lines = [
-        "| problem | seconds to | mezzotint 8 bit | 4 bit | scikit-learn | scikit-learn-intelex | snapml | best peer / 8 bit |",
+        "| problem | seconds to | mezzotint 8 bit | 4 bit | scikit-learn | scikit-learn-intelex | snapml "
+        "| best peer / 8 bit |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for entry in races(result):
