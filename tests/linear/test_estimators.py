@@ -100,6 +100,16 @@ def test_linear_regression_finds_scikit_learns_optimum(rng, X, scores, weights, 
     assert_same_coefficients(ours, reference)
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_targets_far_from_zero_cost_no_accuracy(X, scores, weights, route):
+    parameters = {**ROUTES[route], "tol": 1e-8}
+    far = Ridge(**parameters).fit(X, scores[:, 0] + 1e6, weights)
+    near = plain.Ridge().fit(X, scores[:, 0], weights)
+    np.testing.assert_allclose(far.coef_, near.coef_, rtol=0, atol=1e-4 * np.abs(near.coef_).max())
+    assert far.result_.gap_estimate <= 1e-8 * far.result_.objective
+    assert far.intercept_ - 1e6 == pytest.approx(near.intercept_, abs=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(N,), (N, 1), (N, 3)])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("ours", [LinearRegression, Ridge])

@@ -5,10 +5,12 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from mezzotint.linear import minimum_norm
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
-from mezzotint.linear.objective import Coef, Problem
+from mezzotint.linear.objective import Coef, Problem, dot
 from mezzotint.linear.result import Iteration, Report, Result
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import check_finite, pack_source
@@ -91,11 +93,14 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    if (
-        problem.loss == "squared"
-        and problem.penalty == 0
-        and minimum_norm.looks_deficient(problem, settings.seed)
-    ):
+    if problem.loss == "squared" and problem.fit_intercept:
+        return _solve_centred_targets(problem, settings, start)
+    return _solve(problem, settings, start)
+
+
+def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    least_squares = problem.loss == "squared" and problem.penalty == 0
+    if least_squares and minimum_norm.looks_deficient(problem, settings.seed):
         result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
         if result is not None:
             return result
@@ -117,6 +122,23 @@ def progress_line(number: int, iteration: Iteration) -> None:
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {"tol": settings.tol, "report": settings.report, "started_at": settings.started_at}
+
+
+def _solve_centred_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    """Take the targets' means into the intercepts first.
+
+    Far from zero, targets would drown the residuals: in float64, and in the objective at zero that the
+    tolerance refers to where the optimum is nearly zero.
+    """
+    ones = np.ones(problem.n_rows) if problem.weights is None else problem.weights
+    mean = np.array([dot(row, ones) for row in problem.y])[:, None] / problem.total_weight
+    centred = dataclasses.replace(problem, y=problem.y - mean)
+    result = _solve(centred, settings, None if start is None else _with_intercepts(start, -mean))
+    return dataclasses.replace(result, coef=_with_intercepts(result.coef, mean))
+
+
+def _with_intercepts(coef: Coef, shift: Coef) -> Coef:
+    return np.concatenate([coef[:, :-1], coef[:, -1:] + shift], axis=1)
 
 
 def _centred_over_classes(result: Result) -> Result:
