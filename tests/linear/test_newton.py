@@ -147,3 +147,10 @@ def test_trace_counts_from_the_given_time_and_keeps_coefficients_on_request():
     assert result.trace[0].coef is not None
     assert result.trace[-1].seconds >= result.trace[0].seconds
     assert "converged" in str(result)
+
+
+def test_a_start_far_worse_than_zero_is_not_used():
+    X, y = embeddings(LARGE, 24)
+    problem = make_problem(X, y, "logistic", 1 / LARGE, bits=8)
+    good = solve_newton(problem)
+    assert_solved(problem, solve_newton(problem, start=-1e8 * good.coef))

@@ -141,9 +141,8 @@ class _Newton:
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
-        self._scale_floor = 1e-6 * self._objective_at_zero()
         self._metric.build_at(self.problem.zeros())
-        centre = self._evaluate(self._warm_start() if start is None else start)
+        centre = self._first_centre(start)
         if not self._metric.resample_if_poor(centre):
             self._metric.renew_if_worn(centre.coef)
         decrement = self._decrement(centre)
@@ -172,12 +171,31 @@ class _Newton:
                 break
         return self._finish(centre, status, n_iter, decrement)
 
+    def _first_centre(self, start: Coef | None) -> Evaluation:
+        """Evaluate the starting point; one that is worse than zero is not used."""
+        at_zero = self._objective_at_zero()
+        self._scale_floor = 1e-6 * at_zero
+        centre = self._evaluate(self._warm_start() if start is None else start)
+        return centre if centre.value <= at_zero else self._evaluate(self.problem.zeros())
+
     def _outer_step(self, centre: Evaluation) -> Evaluation:
         if self._mode == Mode.EXACT:
             self._metric.build_at(centre.coef)
+            if self.problem.loss != "softmax":
+                return self._backtrack(centre, self._exact_step(centre))
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         z = self._minimise(model, centre.gradient, _ETA, 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON)
         return self._backtrack(centre, z)
+
+    def _exact_step(self, centre: Evaluation) -> Coef:
+        """Newton's step with the Hessian itself: with one block per output M is all of it."""
+        v = -self._metric.solve(centre.gradient)
+        if self.problem.loss == "squared":
+            return v
+        model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
+        self._design().margins(v, self._buffers.eta)
+        t = line_search(lambda t: model.slope_along(v, t), dot(centre.gradient, v))
+        return t * v
 
     def _backtrack(self, centre: Evaluation, z: Coef) -> Evaluation:
         """Accept the longest of z, z/2, z/4, ... on the exact objective; else stay."""
