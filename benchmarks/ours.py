@@ -49,9 +49,11 @@ def kept_coefficients() -> Iterator[None]:
     """Make the estimators keep the coefficients of every exact pass in the trace."""
     from mezzotint.linear import solve
 
-    plain = solve.solve_newton
-    solve.solve_newton = partial(plain, keep_coef=True)  # type: ignore[assignment]
+    plain = {name: getattr(solve, name) for name in ("solve_newton", "solve_halp")}
+    for name, function in plain.items():
+        setattr(solve, name, partial(function, keep_coef=True))
     try:
         yield
     finally:
-        solve.solve_newton = plain
+        for name, function in plain.items():
+            setattr(solve, name, function)
