@@ -181,7 +181,7 @@ def run_curves(data: "TourData", stage: Stage, work: console.Work) -> dict[str, 
     with _arena(data) as arena:
         for name, people in curve_contestants().items():
             work.describe(f"{data.name}: curve of {name}")
-            fits = [arena.run(person) for person in people]
+            fits = [arena.run(person, repeats=_REPEATS) for person in people]
             penalty = 1 / len(data.y)
             points = fits[0].trace or [
                 (fit.seconds, tour_judge.objective(data.X, data.y, penalty, fit.coef)) for fit in fits

@@ -11,7 +11,7 @@ from mezzotint.cli.console import size_text
 if TYPE_CHECKING:
     from mezzotint.cli.tour import Entry, Stage
 
-_FLOOR = 1e-16  # gaps are not resolved below it
+_FLOOR = 1e-15  # gaps are not resolved below it
 
 
 def print_report(stages: "list[Stage]") -> None:
@@ -54,7 +54,7 @@ def _cells(entry: "Entry", ours: "Entry") -> list[str]:
 
 def gap_text(gap: float) -> str:
     """A gap with two digits; below the resolution of float64 only that."""
-    return f"{gap:.1e}" if gap > _FLOOR else "< 1e-16"
+    return f"{gap:.1e}" if gap > _FLOOR else "< 1e-15"
 
 
 def measured_how(stages: "list[Stage]") -> str:
