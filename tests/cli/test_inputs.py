@@ -50,6 +50,8 @@ def test_unusable_files_are_named_with_the_reason(tmp_path, write, text, mmap):
         (np.zeros((0, 3)), "0 sample"),
         (np.zeros((3, 0)), "0 feature"),
         (np.array([["a", "b"]]), "dtype"),
+        (np.array([["1", "2"]]), "dtype"),
+        (np.zeros((2, 2), np.longdouble), "at most 64 bits"),
         (np.zeros((2, 2), complex), "Complex"),
     ],
 )

@@ -47,6 +47,8 @@ def read_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
 def read_samples(path: Path) -> NDArray[Any]:
     """Map the rows of a matrix; DataError unless it has two dimensions of numbers and at least one row."""
     X = read_array(path, mmap=True)
+    if X.dtype.kind not in "fiubc" or X.dtype.itemsize > 8 * (1 + (X.dtype.kind == "c")):
+        raise DataError(f"{path} holds dtype {X.dtype}; save floats of at most 64 bits or integers.")
     try:
         as_source(X[:0] if X.ndim != 2 else X[:1])
     except DataError as error:

@@ -77,12 +77,16 @@ def in_words(stage: "Stage") -> str:
     ours = stage.entries[0]
     peers = [entry for entry in stage.entries if entry.contestant.library == "scikit-learn"]
     first = (
-        f"On {stage.data.name}, {ours.contestant.name} came within {gap_text(ours.gap)} of the optimum in "
+        f"On {stage.data.name}, {ours.contestant.name} came within {_in_prose(ours.gap)} of the optimum in "
         f"{ours.fit.seconds:.2f} s"
     )
     texts = [
         f"{peer.contestant.name} took {peer.fit.seconds / ours.fit.seconds:.1f} times as long "
-        f"({peer.fit.seconds:.2f} s) for {gap_text(peer.gap)}"
+        f"({peer.fit.seconds:.2f} s) for {_in_prose(peer.gap)}"
         for peer in peers
     ]
     return f"{first}; {'; '.join(texts)}."
+
+
+def _in_prose(gap: float) -> str:
+    return gap_text(gap).replace("<", "less than")
