@@ -1,10 +1,12 @@
 """Would catch: dead links, README code that does not run, commands that no page teaches."""
 
-import importlib
 import pathlib
 import re
 
 import pytest
+import typer.main
+
+from mezzotint import cli
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -55,13 +57,9 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
 
 
 def commands():
-    """Name and help text of every command; empty while the command line is unwritten."""
-    cli = importlib.import_module("mezzotint.cli")
-    app = getattr(cli, "app", None)
-    if app is None:
-        return {}
-    typer_main = importlib.import_module("typer.main")
-    return {name: command.help for name, command in typer_main.get_command(app).commands.items()}
+    """Name and help text of every command."""
+    app = typer.main.get_command(cli.app)
+    return {name: command.help for name, command in app.commands.items()}
 
 
 def test_every_command_has_a_help_text():
