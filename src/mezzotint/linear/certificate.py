@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
 from mezzotint.linear.model import RowBuffers, average_curvature
-from mezzotint.linear.objective import Coef, Evaluation, Problem, dot
+from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, fixed_sum
 
 _SLACK = 1e-15  # relative rounding error of the objective itself
 
@@ -48,23 +48,15 @@ def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers
     overwritten.
     """
     shift = np.zeros(problem.n_outputs)
+    change = np.zeros(problem.n_outputs)  # of dF/db, by the shift
     for _ in range(4):
-        gradient = point.gradient[:, -1] + _intercept_gradient_change(problem, point, shift, buffers)
-        buffers.psi[:] = shift[:, None]
-        ops().curvature_rows(
-            problem.loss,
-            point.phi,
-            buffers.psi,
-            problem.y,
-            problem.weights,
-            c=None,
-            second=buffers.second,
-            n_threads=problem.n_threads,
-        )
-        step = _newton_step_in_intercepts(average_curvature(problem, buffers.second), gradient)
+        curvature = average_curvature(problem, _rows_at(problem, point, shift, buffers))
+        step = _newton_step_in_intercepts(curvature, point.gradient[:, -1] + change)
         shift = shift + step
         if np.abs(step).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
             break
+        _rows_at(problem, point, shift, buffers)
+        change = np.array([fixed_sum(c.astype(np.float64)) for c in buffers.scratch]) / problem.total_weight
     if np.abs(shift).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
         return None
     coef = point.coef.copy()
@@ -90,25 +82,19 @@ def _newton_step_in_intercepts(
     return step - step.sum() / k if null else step
 
 
-def _intercept_gradient_change(
+def _rows_at(
     problem: Problem, point: Evaluation, shift: NDArray[np.float64], buffers: RowBuffers
-) -> NDArray[np.float64]:
-    """Change of dF/db when the intercepts move by `shift`, shape (K,)."""
-    change = np.zeros(problem.n_outputs)
-    if not shift.any():
-        return change
+) -> NDArray[np.float32]:
+    """Leave the change of l' by a shift of the intercepts in `scratch`; return the curvatures there."""
     buffers.psi[:] = shift[:, None]
-    for k in range(problem.n_outputs):
-        buffers.eta[:] = 0
-        buffers.eta[k] = 1
-        change[k] = ops().line_slope(
-            problem.loss,
-            point.phi,
-            buffers.psi,
-            buffers.eta,
-            0.0,
-            problem.y,
-            problem.weights,
-            n_threads=problem.n_threads,
-        )
-    return change / problem.total_weight
+    ops().curvature_rows(
+        problem.loss,
+        point.phi,
+        buffers.psi,
+        problem.y,
+        problem.weights,
+        c=buffers.scratch,
+        second=buffers.second,
+        n_threads=problem.n_threads,
+    )
+    return buffers.second
