@@ -29,7 +29,6 @@ struct CodeBlock {
   int64_t rows;    // with padding: a multiple of 16
   int64_t groups;  // of 16 columns, with padding
   int bits;
-  int64_t ahead;   // how many bytes further on to prefetch meanwhile; 0 for not at all
 };
 
 // Row coefficients as integers, for one block and all outputs.
@@ -53,6 +52,8 @@ struct MarginScale {
 struct PackedKernels {
   // sums[v][row] = sum_j code(row, j) * vectors[j / 16][v][.]; vectors are int8, laid out like a line of codes.
   void (*row_dots)(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int32_t* sums);
+  // Reads the codes in the order of memory, which is much faster than the order of column_dots if they are not cached.
+  void (*bring_near)(const CodeBlock& block);
   // totals[output][j] += step * (sum_row code(row, j) * integer(row) - shift), over padded columns.
   void (*column_dots)(const CodeBlock& block, const RoundedRows& rows, double* totals);
 

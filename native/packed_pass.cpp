@@ -80,25 +80,23 @@ class WideVectors {
 class SegmentPass {
  public:
   SegmentPass(const PackedOperand& x, int64_t outputs, WideVectors* vectors, float* psi, const RowWeights& weights,
-              bool transpose, bool prefetch_past_end)
+              bool transpose)
       : x_(x), kernels_(*active().packed), outputs_(outputs), vectors_(vectors), psi_out_(psi), weights_(weights),
-        transpose_(transpose), prefetch_past_end_(prefetch_past_end), sums_(vectors ? 2 * outputs * x.block_rows : 0),
+        transpose_(transpose), sums_(vectors ? 2 * outputs * x.block_rows : 0),
         psi_(outputs * x.block_rows), c_(outputs * x.block_rows), integers_(outputs * x.block_rows),
         totals_(transpose ? outputs * x.shape.padded_columns() : 0), lanes_(outputs * kRowLanes), step_(outputs),
         shift_(outputs) {}
 
   void run(int64_t start, int64_t stop, double* partial) {
-    for (int64_t row = start; row < stop; row += x_.block_rows) block(row, std::min(row + x_.block_rows, stop), stop);
+    for (int64_t row = start; row < stop; row += x_.block_rows) block(row, std::min(row + x_.block_rows, stop));
     if (transpose_) finish(partial);
   }
 
  private:
-  void block(int64_t start, int64_t stop, int64_t segment_stop) {
+  void block(int64_t start, int64_t stop) {
     const int64_t rows = stop - start, padded = (rows + 15) / 16 * 16;
-    CodeBlock codes{x_.codes + start * x_.shape.row_bytes(), padded, x_.shape.groups(), x_.shape.bits, 0};
-    const bool more = prefetch_past_end_ ? stop + x_.block_rows <= x_.shape.padded_rows() : stop < segment_stop;
-    if (more) codes.ahead = padded * x_.shape.row_bytes();
-    if (vectors_) make_margins(codes, start, rows);
+    const CodeBlock codes{x_.codes + start * x_.shape.row_bytes(), padded, x_.shape.groups(), x_.shape.bits};
+    vectors_ ? make_margins(codes, start, rows) : kernels_.bring_near(codes);
     if (!transpose_) return;
     make_coefficients(start, rows);
     for (int64_t k = 0; k < outputs_; k++) {
@@ -155,7 +153,7 @@ class SegmentPass {
   WideVectors* vectors_;
   float* psi_out_;
   const RowWeights& weights_;
-  const bool transpose_, prefetch_past_end_;
+  const bool transpose_;
   Buffer<int32_t> sums_;      // [2 * outputs][rows of the block]
   Buffer<float> psi_, c_;     // [outputs][block_rows]
   Buffer<int8_t> integers_;   // see RoundedRows
@@ -172,7 +170,7 @@ bool packed_products(const PackedOperand& x, const PassRange& range, int64_t out
   std::optional<WideVectors> vectors;
   if (v) vectors.emplace(x, v, outputs);
   return parallel_for(range.count, range.n_threads, range.interrupt, [&](int64_t i) {
-    SegmentPass pass(x, outputs, vectors ? &*vectors : nullptr, psi, weights, partials != nullptr, range.n_threads == 1);
+    SegmentPass pass(x, outputs, vectors ? &*vectors : nullptr, psi, weights, partials != nullptr);
     pass.run(range.bounds[i], range.bounds[i + 1], partials ? partials + i * outputs * (x.shape.columns + 1) : nullptr);
   });
 }

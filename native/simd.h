@@ -3,15 +3,21 @@
 // One section per instruction set, the same functions in each, the same integers from each. Included by files in
 // native/kernels/ only; everything lies in MZ_NS, so that no two instruction sets share a function.
 //
-//   Bytes, Sums            64 bytes; 16 int32
-//   load, splat            64 bytes from anywhere; the same 4 bytes 16 times
+//   Bytes, Sums, RowSums   64 bytes; 16 int32; 16 int32, or fewer that already belong to the same rows
+//   load, splat, zero      64 bytes from anywhere; the same 4 bytes 16 times; sums of 0
 //   half<BITS, H>(x)       codes of 8 bits as they are, or nibble H (0 low, 1 high) of each byte
 //   dot<BITS>(s, u, v)     s_i += sum of 4 products u (codes, unsigned) x v (signed), exact
 //   transposed(x)          every tile transposed
 //   sum_tiles(s0..s3)      16 row sums out of four vectors, each with four partial sums of the same 4 rows
-//   tiles(rows), store     16 bytes of each of 4 rows -> four tiles; store past the cache
-//   prefetch               into L2
+//   store, add_to          16 int32 to memory, or onto what is there
+//   add_scaled             16 doubles += step * (sum - shift)
+//   round16                16 floats * factor -> int8, to nearest even
+//   Codes16, low_bytes     16 codes of a row; the low bytes of 16 integers
+//   tiles                  16 codes of each of 4 rows -> four tiles
+//   store_past_cache       for what is not read soon
+//   prefetch(_near)        into L2 (L1)
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -28,14 +34,15 @@ namespace mezzotint::MZ_NS {
 #if defined(MZ_ISA_avx512)
 
 using Bytes = __m512i;
-using Sums = __m512i;
+typedef int32_t Sums __attribute__((vector_size(64)));  // typed as 32-bit: GCC keeps it in one register
+using RowSums = Sums;
+using Codes16 = __m128i;
 
 // How many vectors (row_dots) or column groups x outputs (column_dots) share the registers with four row groups.
 inline constexpr int kRowVectors = 6;
 inline constexpr int kColumnSums = 24;
 
 inline Bytes load(const void* p) { return _mm512_loadu_si512(p); }
-inline Sums zero() { return _mm512_setzero_si512(); }
 inline Bytes splat(const int8_t* four) {
   int32_t word;
   std::memcpy(&word, four, 4);
@@ -48,22 +55,44 @@ inline Bytes half(Bytes x) {
 }
 template <int BITS>
 inline Sums dot(Sums s, Bytes u, Bytes v) {
-  return _mm512_dpbusd_epi32(s, u, v);
+  return (Sums)_mm512_dpbusd_epi32((Bytes)s, u, v);
 }
 inline Bytes transposed(Bytes x) {
   const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));
 }
-inline Sums sum_tiles(Sums s0, Sums s1, Sums s2, Sums s3) {
-  const Sums a = _mm512_add_epi32(_mm512_shuffle_i32x4(s0, s1, 0x44), _mm512_shuffle_i32x4(s0, s1, 0xEE));
-  const Sums b = _mm512_add_epi32(_mm512_shuffle_i32x4(s2, s3, 0x44), _mm512_shuffle_i32x4(s2, s3, 0xEE));
-  return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
+inline Sums sum_tiles(Sums sum0, Sums sum1, Sums sum2, Sums sum3) {
+  const auto s0 = (Bytes)sum0, s1 = (Bytes)sum1, s2 = (Bytes)sum2, s3 = (Bytes)sum3;
+  const Bytes a = _mm512_add_epi32(_mm512_shuffle_i32x4(s0, s1, 0x44), _mm512_shuffle_i32x4(s0, s1, 0xEE));
+  const Bytes b = _mm512_add_epi32(_mm512_shuffle_i32x4(s2, s3, 0x44), _mm512_shuffle_i32x4(s2, s3, 0xEE));
+  return (Sums)_mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
 }
-inline void add_to(int32_t* p, Sums s) { _mm512_storeu_si512(p, _mm512_add_epi32(_mm512_loadu_si512(p), s)); }
-inline void store(int32_t* p, Sums s) { _mm512_storeu_si512(p, s); }
-inline Bytes tiles(const uint8_t* rows) {
+inline Sums zero() { return Sums{}; }
+inline void store(int32_t* p, Sums s) { _mm512_storeu_si512(p, (Bytes)s); }
+inline void add_to(int32_t* p, Sums s) { _mm512_storeu_si512(p, _mm512_add_epi32(_mm512_loadu_si512(p), (Bytes)s)); }
+inline void add_scaled(double* out, Sums s, int32_t shift, double step) {
+  const Bytes shifted = _mm512_sub_epi32((Bytes)s, _mm512_set1_epi32(shift));
+  const __m512d low = _mm512_cvtepi32_pd(_mm512_castsi512_si256(shifted));
+  const __m512d high = _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(shifted, 1));
+  const __m512d steps = _mm512_set1_pd(step);
+  _mm512_storeu_pd(out, _mm512_add_pd(_mm512_loadu_pd(out), _mm512_mul_pd(steps, low)));
+  _mm512_storeu_pd(out + 8, _mm512_add_pd(_mm512_loadu_pd(out + 8), _mm512_mul_pd(steps, high)));
+}
+inline void round16(const float* c, double factor, int8_t* out) {
+  const __m512d f = _mm512_set1_pd(factor);
+  const __m256i low = _mm512_cvtpd_epi32(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(c)), f));
+  const __m256i high = _mm512_cvtpd_epi32(_mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(c + 8)), f));
+  const Bytes both = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(both));
+}
+inline Codes16 low_bytes(const uint32_t* words) { return _mm512_cvtepi32_epi8(load(words)); }
+inline Codes16 low_bytes(const uint64_t* words) {
+  return _mm_unpacklo_epi64(_mm512_cvtepi64_epi8(load(words)), _mm512_cvtepi64_epi8(load(words + 8)));
+}
+inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_epi32(order, load(rows));
+  const __m256i low = _mm256_set_m128i(r1, r0), high = _mm256_set_m128i(r3, r2);
+  return _mm512_permutexvar_epi32(order, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
 }
 inline Bytes low_and_high(Bytes low, Bytes high) { return _mm512_or_si512(low, _mm512_slli_epi16(high, 4)); }
 // Streaming needs alignment; the results are the same without it.
@@ -75,6 +104,7 @@ inline void store_past_cache(uint8_t* p, Bytes x) {
 }
 inline void finish_stores() { _mm_sfence(); }
 inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+inline void prefetch_near(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #elif defined(MZ_ISA_avx2)
 
@@ -82,6 +112,10 @@ struct Bytes {
   __m256i part[2];
 };
 using Sums = Bytes;
+using Codes16 = __m128i;
+struct RowSums {  // both halves belong to the same rows: one register is enough
+  __m256i part;
+};
 
 inline constexpr int kRowVectors = 2;
 inline constexpr int kColumnSums = 4;
@@ -91,7 +125,6 @@ inline Bytes load(const void* p) {
   const char* q = static_cast<const char*>(p);
   return {load32(q), load32(q + 32)};
 }
-inline Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline Bytes splat(const int8_t* four) {
   int32_t word;
   std::memcpy(&word, four, 4);
@@ -126,26 +159,64 @@ inline Bytes transposed(Bytes x) {
                                          0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return {_mm256_shuffle_epi8(x.part[0], order), _mm256_shuffle_epi8(x.part[1], order)};
 }
-inline __m128i sum_lanes(Sums s) {
-  const __m256i pair = _mm256_add_epi32(s.part[0], s.part[1]);
-  return _mm_add_epi32(_mm256_castsi256_si128(pair), _mm256_extracti128_si256(pair, 1));
+template <int BITS>
+inline RowSums dot(RowSums s, Bytes u, Bytes v) {
+  return {dot32<BITS>(dot32<BITS>(s.part, u.part[0], v.part[0]), u.part[1], v.part[1])};
 }
-inline Sums sum_tiles(Sums s0, Sums s1, Sums s2, Sums s3) {
+inline __m128i sum_lanes(RowSums s) {
+  return _mm_add_epi32(_mm256_castsi256_si128(s.part), _mm256_extracti128_si256(s.part, 1));
+}
+inline Sums sum_tiles(RowSums s0, RowSums s1, RowSums s2, RowSums s3) {
   return {_mm256_set_m128i(sum_lanes(s1), sum_lanes(s0)), _mm256_set_m128i(sum_lanes(s3), sum_lanes(s2))};
 }
+inline Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline void store(int32_t* p, Sums s) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), s.part[0]);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), s.part[1]);
+  for (int i = 0; i < 2; i++) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8 * i), s.part[i]);
 }
 inline void add_to(int32_t* p, Sums s) {
-  store(p, {_mm256_add_epi32(load32(p), s.part[0]), _mm256_add_epi32(load32(p + 8), s.part[1])});
+  for (int i = 0; i < 2; i++, p += 8)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_add_epi32(load32(p), s.part[i]));
 }
-inline Bytes tiles(const uint8_t* rows) {
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i r01 = _mm256_permutevar8x32_epi32(load32(rows), order);       // lane l: row 0, row 1
-  const __m256i r23 = _mm256_permutevar8x32_epi32(load32(rows + 32), order);  // lane l: row 2, row 3
-  const __m256i a = _mm256_unpacklo_epi64(r01, r23), b = _mm256_unpackhi_epi64(r01, r23);
-  return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
+inline void add_scaled(double* out, __m128i s, int32_t shift, double step) {
+  const __m256d shifted = _mm256_cvtepi32_pd(_mm_sub_epi32(s, _mm_set1_epi32(shift)));
+  _mm256_storeu_pd(out, _mm256_add_pd(_mm256_loadu_pd(out), _mm256_mul_pd(_mm256_set1_pd(step), shifted)));
+}
+inline void add_scaled(double* out, Sums s, int32_t shift, double step) {
+  for (int i = 0; i < 2; i++, out += 8) {
+    add_scaled(out, _mm256_castsi256_si128(s.part[i]), shift, step);
+    add_scaled(out + 4, _mm256_extracti128_si256(s.part[i], 1), shift, step);
+  }
+}
+inline __m128i round4(const float* c, double factor) {
+  return _mm256_cvtpd_epi32(_mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(c)), _mm256_set1_pd(factor)));
+}
+inline void round16(const float* c, double factor, int8_t* out) {
+  const __m128i low = _mm_packs_epi32(round4(c, factor), round4(c + 4, factor));
+  const __m128i high = _mm_packs_epi32(round4(c + 8, factor), round4(c + 12, factor));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_packs_epi16(low, high));
+}
+inline __m128i low_byte4(const uint32_t* words) {
+  return _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)), _mm_set1_epi32(255));
+}
+inline __m128i low_byte4(const uint64_t* words) {
+  const __m128 a = _mm_loadu_ps(reinterpret_cast<const float*>(words));
+  const __m128 b = _mm_loadu_ps(reinterpret_cast<const float*>(words + 2));
+  return _mm_and_si128(_mm_castps_si128(_mm_shuffle_ps(a, b, 0x88)), _mm_set1_epi32(255));
+}
+template <class Word>
+inline Codes16 low_bytes(const Word* words) {
+  return _mm_packus_epi16(_mm_packs_epi32(low_byte4(words), low_byte4(words + 4)),
+                          _mm_packs_epi32(low_byte4(words + 8), low_byte4(words + 12)));
+}
+inline RowSums row_sums(Sums s) { return {_mm256_add_epi32(s.part[0], s.part[1])}; }
+inline Sums sum_tiles(Sums s0, Sums s1, Sums s2, Sums s3) {
+  return sum_tiles(row_sums(s0), row_sums(s1), row_sums(s2), row_sums(s3));
+}
+inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
+  const __m128i a = _mm_unpacklo_epi32(r0, r1), b = _mm_unpacklo_epi32(r2, r3);
+  const __m128i c = _mm_unpackhi_epi32(r0, r1), d = _mm_unpackhi_epi32(r2, r3);
+  return {_mm256_set_m128i(_mm_unpackhi_epi64(a, b), _mm_unpacklo_epi64(a, b)),
+          _mm256_set_m128i(_mm_unpackhi_epi64(c, d), _mm_unpacklo_epi64(c, d))};
 }
 inline Bytes low_and_high(Bytes low, Bytes high) {
   return {_mm256_or_si256(low.part[0], _mm256_slli_epi16(high.part[0], 4)),
@@ -158,15 +229,20 @@ inline void store_past_cache(uint8_t* p, Bytes x) {
 }
 inline void finish_stores() { _mm_sfence(); }
 inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+inline void prefetch_near(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 #else  // portable. (NEON comes here: vdotq_s32 wants signed x signed, so xor the codes with 0x80 and subtract mid.)
 
 struct Bytes {
   uint8_t at[64];
 };
+struct Codes16 {
+  uint8_t at[16];
+};
 struct Sums {
   int32_t at[16];
 };
+using RowSums = Sums;
 
 inline constexpr int kRowVectors = 2;
 inline constexpr int kColumnSums = 4;
@@ -176,7 +252,6 @@ inline Bytes load(const void* p) {
   std::memcpy(x.at, p, 64);
   return x;
 }
-inline Sums zero() { return {}; }
 inline Bytes splat(const int8_t* four) {
   Bytes x;
   for (int i = 0; i < 16; i++) std::memcpy(x.at + 4 * i, four, 4);
@@ -209,14 +284,29 @@ inline Sums sum_tiles(const Sums& s0, const Sums& s1, const Sums& s2, const Sums
       sums.at[4 * g + r] = all[g]->at[r] + all[g]->at[4 + r] + all[g]->at[8 + r] + all[g]->at[12 + r];
   return sums;
 }
+inline Sums zero() { return {}; }
 inline void store(int32_t* p, const Sums& s) { std::memcpy(p, s.at, 64); }
 inline void add_to(int32_t* p, const Sums& s) {
   for (int i = 0; i < 16; i++) p[i] += s.at[i];
 }
-inline Bytes tiles(const uint8_t* rows) {
+inline void add_scaled(double* out, const Sums& s, int32_t shift, double step) {
+  for (int i = 0; i < 16; i++) out[i] += step * static_cast<double>(s.at[i] - shift);
+}
+inline void round16(const float* c, double factor, int8_t* out) {
+  // Adding 1.5 * 2^52 rounds to the nearest even integer and leaves it in the low bits.
+  for (int i = 0; i < 16; i++) out[i] = static_cast<int8_t>(std::bit_cast<uint64_t>(c[i] * factor + 0x1.8p52));
+}
+template <class Word>
+inline Codes16 low_bytes(const Word* words) {
+  Codes16 codes;
+  for (int i = 0; i < 16; i++) codes.at[i] = static_cast<uint8_t>(words[i]);
+  return codes;
+}
+inline Bytes tiles(const Codes16& r0, const Codes16& r1, const Codes16& r2, const Codes16& r3) {
+  const Codes16* rows[4] = {&r0, &r1, &r2, &r3};
   Bytes x;
   for (int tile = 0; tile < 4; tile++)
-    for (int r = 0; r < 4; r++) std::memcpy(x.at + 16 * tile + 4 * r, rows + 16 * r + 4 * tile, 4);
+    for (int r = 0; r < 4; r++) std::memcpy(x.at + 16 * tile + 4 * r, rows[r]->at + 4 * tile, 4);
   return x;
 }
 inline Bytes low_and_high(Bytes low, const Bytes& high) {
@@ -226,6 +316,7 @@ inline Bytes low_and_high(Bytes low, const Bytes& high) {
 inline void store_past_cache(uint8_t* p, const Bytes& x) { std::memcpy(p, x.at, 64); }
 inline void finish_stores() {}
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
+inline void prefetch_near(const uint8_t* p) { __builtin_prefetch(p, 0, 3); }
 
 #endif
 

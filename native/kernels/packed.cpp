@@ -7,6 +7,10 @@
 namespace mezzotint::MZ_NS {
 namespace {
 
+// Arrays of vectors become registers only if every loop over them is unrolled.
+#define MZ_UNROLL _Pragma("GCC unroll 8")
+#define MZ_INLINE inline __attribute__((always_inline))
+
 constexpr int64_t kLine = 64;               // bytes of one row group in one column group (8 bits) or two (4 bits)
 constexpr int64_t kSliceBytes = 32 * 1024;  // vectors of a column slice: they stay in L1 while the rows stream by
 constexpr int kSliceVectors = 24;
@@ -19,30 +23,38 @@ struct RowSlice {
   int64_t groups;         // column groups in the slice
   const int8_t* vectors;  // [column group][n_vectors][64]
   int64_t n_vectors;
-  int64_t ahead;
+  const uint8_t* next;    // what to prefetch, in the order of memory, and how fast
+  int64_t next_step;
 };
 
 template <int BITS, int H, int V>
-inline void row_step(const RowSlice& slice, const uint8_t* line, const int8_t* vectors, Sums (&sums)[4][V]) {
+MZ_INLINE void row_step(const RowSlice& slice, const uint8_t* line, const int8_t* vectors, RowSums (&sums)[4][V]) {
   Bytes codes[4];
+  MZ_UNROLL
   for (int r = 0; r < 4; r++) codes[r] = half<BITS, H>(load(line + r * slice.stride));
+  MZ_UNROLL
   for (int v = 0; v < V; v++) {
     const Bytes w = load(vectors + v * kVectorBytes);
+    MZ_UNROLL
     for (int r = 0; r < 4; r++) sums[r][v] = dot<BITS>(sums[r][v], codes[r], w);
   }
 }
 
 // V vectors times 16 rows; out[v * out_stride + row] += the sums of this slice.
 template <int BITS, int V>
-inline void row_tile(const RowSlice& slice, int32_t* out, int64_t out_stride) {
-  Sums sums[4][V];
+void row_tile(RowSlice& slice, int64_t first_vector, int32_t* out, int64_t out_stride) {
+  RowSums sums[4][V];
+  MZ_UNROLL
   for (auto& row : sums)
-    for (auto& s : row) s = zero();
+    MZ_UNROLL
+    for (auto& s : row) s = RowSums{};
   const uint8_t* line = slice.codes;
-  const int8_t* vectors = slice.vectors;
+  const uint8_t* next = slice.next;
+  const int8_t* vectors = slice.vectors + first_vector * kVectorBytes;
   const int64_t step = slice.n_vectors * kVectorBytes;
-  for (int64_t g = 0; g < slice.groups; g += 8 / BITS, line += kLine) {
-    for (int r = 0; r < 4; r++) prefetch(line + r * slice.stride + slice.ahead);
+  for (int64_t g = 0; g < slice.groups; g += 8 / BITS, line += kLine, next += slice.next_step) {
+    MZ_UNROLL
+    for (int r = 0; r < 4; r++) prefetch_near(next + r * kLine);
     row_step<BITS, 0>(slice, line, vectors, sums);
     vectors += step;
     if constexpr (BITS == 4) {
@@ -50,45 +62,55 @@ inline void row_tile(const RowSlice& slice, int32_t* out, int64_t out_stride) {
       vectors += step;
     }
   }
+  slice.next = next;
+  out += first_vector * out_stride;
+  MZ_UNROLL
   for (int v = 0; v < V; v++) add_to(out + v * out_stride, sum_tiles(sums[0][v], sums[1][v], sums[2][v], sums[3][v]));
 }
 
-// All vectors from `first` to `last` on 16 rows, as many at a time as registers hold. Vectors come in pairs.
+// Vectors `first` to `last` on 16 rows, as many at a time as registers hold. Vectors come in pairs; a single pair has
+// too few independent sums to keep the multipliers busy, so none is left over.
 template <int BITS, int V = kRowVectors>
-inline void row_tiles(RowSlice slice, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
-  const int8_t* vectors = slice.vectors;
-  for (; last - first >= V; first += V) {
-    slice.vectors = vectors + first * kVectorBytes;
-    row_tile<BITS, V>(slice, out + first * out_stride, out_stride);
-    slice.ahead = 0;
-  }
-  slice.vectors = vectors;
+void row_tiles(RowSlice& slice, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
+  for (; last - first >= V && (V == 2 || last - first != V + 2); first += V)
+    row_tile<BITS, V>(slice, first, out, out_stride);
   if constexpr (V > 2) row_tiles<BITS, V - 2>(slice, first, last, out, out_stride);
 }
 
+// All rows times the vectors `first` to `last`, slice by slice. The first slice prefetches the whole next 16 rows in
+// the order of memory: that order is what hardware prefetchers follow, and a slower pace loses no request.
 template <int BITS>
-void row_dots_bits(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int32_t* sums) {
-  const int64_t stride = block.groups * kLine * BITS / 8;
-  std::memset(sums, 0, static_cast<size_t>(n_vectors * block.rows) * sizeof(int32_t));
-  for (int64_t first = 0; first < n_vectors; first += kSliceVectors) {
-    const int64_t last = first + kSliceVectors < n_vectors ? first + kSliceVectors : n_vectors;
-    const int64_t width = kSliceBytes / kVectorBytes / (last - first) / 2 * 2;
-    for (int64_t g = 0; g < block.groups; g += width) {
-      RowSlice slice{block.codes + g * kLine * BITS / 8, stride, block.groups - g < width ? block.groups - g : width,
-                     vectors + g * n_vectors * kVectorBytes, n_vectors, first == 0 ? block.ahead : 0};
-      for (int64_t r = 0; r < block.rows; r += 16, slice.codes += 4 * stride)
-        row_tiles<BITS>(slice, first, last, sums + r, block.rows);
+void row_slices(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int64_t first, int64_t last,
+                int32_t* sums) {
+  const int64_t stride = block.groups * kLine * BITS / 8, width = kSliceBytes / kVectorBytes / (last - first) / 2 * 2;
+  for (int64_t g = 0; g < block.groups; g += width) {
+    RowSlice slice{block.codes + g * kLine * BITS / 8, stride, block.groups - g < width ? block.groups - g : width,
+                   vectors + g * n_vectors * kVectorBytes, n_vectors, block.codes, 0};
+    if (first == 0 && g == 0) {
+      const int64_t steps = slice.groups * BITS / 8 * ((last + kRowVectors - 1) / kRowVectors);
+      slice.next_step = (4 * stride / kLine + steps - 1) / steps * kLine;
+    }
+    for (int64_t r = 0; r < block.rows; r += 16, slice.codes += 4 * stride) {
+      if (slice.next_step) slice.next = slice.codes + 4 * stride;
+      row_tiles<BITS>(slice, first, last, sums + r, block.rows);
     }
   }
 }
 
 void row_dots(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int32_t* sums) {
-  (block.bits == 8 ? row_dots_bits<8> : row_dots_bits<4>)(block, vectors, n_vectors, sums);
+  std::memset(sums, 0, static_cast<size_t>(n_vectors * block.rows) * sizeof(int32_t));
+  for (int64_t first = 0; first < n_vectors; first += kSliceVectors) {
+    const int64_t last = first + kSliceVectors < n_vectors ? first + kSliceVectors : n_vectors;
+    (block.bits == 8 ? row_slices<8> : row_slices<4>)(block, vectors, n_vectors, first, last, sums);
+  }
 }
 
 // ---- row coefficients times codes ----
 
-constexpr int kColumnGroups = 4;  // column groups per tile
+void bring_near(const CodeBlock& block) {
+  const int64_t bytes = block.rows * block.groups * 2 * block.bits;
+  for (int64_t i = 0; i < bytes; i += kLine) static_cast<void>(*static_cast<const volatile uint8_t*>(block.codes + i));
+}
 
 struct ColumnTile {
   const CodeBlock& block;
@@ -99,57 +121,63 @@ struct ColumnTile {
 
 // Sums over all rows of the block for G column groups and V outputs, added to the totals.
 template <int BITS, int G, int V>
-inline void column_tile(const ColumnTile& tile, int64_t ahead, double* totals) {
+void column_tile(const ColumnTile& tile, double* totals) {
   constexpr int kLines = G * BITS / 8;
   const int64_t stride = tile.block.groups * kLine * BITS / 8;
   Sums sums[G][V];
+  MZ_UNROLL
   for (auto& column : sums)
-    for (auto& s : column) s = zero();
+    MZ_UNROLL
+    for (auto& s : column) s = Sums{};
   const uint8_t* line = tile.block.codes + tile.group * kLine * BITS / 8;
   const int8_t* integers = tile.rows.integers + 4 * tile.output;
   for (int64_t r = 0; r < tile.block.rows; r += 4, line += stride, integers += 4 * tile.rows.outputs) {
     Bytes codes[G];
+    MZ_UNROLL
     for (int i = 0; i < kLines; i++) {
-      prefetch(line + i * kLine + ahead);
+      prefetch_near(line + stride + i * kLine);
       const Bytes x = transposed(load(line + i * kLine));
       codes[i * 8 / BITS] = half<BITS, 0>(x);
       if constexpr (BITS == 4) codes[2 * i + 1] = half<BITS, 1>(x);
     }
+    MZ_UNROLL
     for (int v = 0; v < V; v++) {
       const Bytes e = splat(integers + 4 * v);
+      MZ_UNROLL
       for (int g = 0; g < G; g++) sums[g][v] = dot<BITS>(sums[g][v], codes[g], e);
     }
   }
   const int64_t columns = 16 * tile.block.groups;
+  MZ_UNROLL
   for (int v = 0; v < V; v++)
+    MZ_UNROLL
     for (int g = 0; g < G; g++) {
-      int32_t products[16];
-      store(products, sums[g][v]);
-      const double step = tile.rows.step[tile.output + v];
-      const int32_t shift = tile.rows.shift[tile.output + v];
-      double* out = totals + (tile.output + v) * columns + (tile.group + g) * 16;
-      for (int j = 0; j < 16; j++) out[j] += step * static_cast<double>(products[j] - shift);
+      const int64_t k = tile.output + v;
+      add_scaled(totals + k * columns + (tile.group + g) * 16, sums[g][v], tile.rows.shift[k], tile.rows.step[k]);
     }
 }
 
-template <int BITS, int V>
-inline void column_tiles(const CodeBlock& block, const RoundedRows& rows, int64_t output, double* totals) {
-  const int64_t ahead = output == 0 ? block.ahead : 0;
-  int64_t g = 0;
-  for (; g + kColumnGroups <= block.groups; g += kColumnGroups)
-    column_tile<BITS, kColumnGroups, V>({block, rows, g, output}, ahead, totals);
-  for (; g < block.groups; g += 8 / BITS) column_tile<BITS, 8 / BITS, V>({block, rows, g, output}, ahead, totals);
+// G column groups and all outputs from `output` on, as many at a time as registers hold.
+template <int BITS, int G, int V>
+void column_outputs(const CodeBlock& block, const RoundedRows& rows, int64_t group, int64_t output, double* totals) {
+  for (; rows.outputs - output >= V; output += V) column_tile<BITS, G, V>({block, rows, group, output}, totals);
+  if constexpr (V > 1) column_outputs<BITS, G, V - 1>(block, rows, group, output, totals);
 }
 
-// All outputs from `output` on, as many at a time as registers hold.
-template <int BITS, int V = kColumnSums / kColumnGroups>
-inline void column_outputs(const CodeBlock& block, const RoundedRows& rows, int64_t output, double* totals) {
-  for (; rows.outputs - output >= V; output += V) column_tiles<BITS, V>(block, rows, output, totals);
-  if constexpr (V > 1) column_outputs<BITS, V - 1>(block, rows, output, totals);
+// Few outputs take more columns at a time: that makes enough independent sums. Column groups are the outer loop, so
+// that a strip of codes stays in L1 for all outputs.
+template <int BITS>
+void column_dots_bits(const CodeBlock& block, const RoundedRows& rows, double* totals) {
+  constexpr int kOutputs = kColumnSums / 4;
+  int64_t g = 0;
+  if constexpr (kOutputs >= 2)
+    for (; rows.outputs <= 2 && g + 8 <= block.groups; g += 8) column_outputs<BITS, 8, 2>(block, rows, g, 0, totals);
+  for (; g + 4 <= block.groups; g += 4) column_outputs<BITS, 4, kOutputs>(block, rows, g, 0, totals);
+  for (; g < block.groups; g += 8 / BITS) column_outputs<BITS, 8 / BITS, kOutputs>(block, rows, g, 0, totals);
 }
 
 void column_dots(const CodeBlock& block, const RoundedRows& rows, double* totals) {
-  (block.bits == 8 ? column_outputs<8> : column_outputs<4>)(block, rows, 0, totals);
+  (block.bits == 8 ? column_dots_bits<8> : column_dots_bits<4>)(block, rows, totals);
 }
 
 // ---- row-wise steps ----
@@ -186,13 +214,9 @@ RoundedSum round_rows(int64_t rows, const float* c, int64_t outputs, int8_t* int
   int32_t total = 0;
   for (int64_t r = 0; r < rows; r += 16) {
     int8_t rounded[16];
-    for (int i = 0; i < 16; i++) {
-      const double exact = c[r + i];
-      lanes[i] += exact;
-      // Adding 1.5 * 2^52 rounds to the nearest even integer and leaves it in the low bits.
-      rounded[i] = static_cast<int8_t>(std::bit_cast<uint64_t>(exact * inverse + 0x1.8p52));
-      total += rounded[i];
-    }
+    round16(c + r, inverse, rounded);
+    for (int i = 0; i < 16; i++) lanes[i] += static_cast<double>(c[r + i]);
+    for (int i = 0; i < 16; i++) total += rounded[i];
     for (int i = 0; i < 4; i++) std::memcpy(integers + (r / 4 + i) * 4 * outputs, rounded + 4 * i, 4);
   }
   return {largest / 127.0, total};
@@ -215,80 +239,123 @@ struct Float<double> {
   static constexpr double kRound = 0x1.8p52;
 };
 
+// Values bounded to the codes, t = min(max((x - offset) / scale, 0), limit), 16 at a time. `x > 0 ? x : 0` turns
+// NaN, an overflow times a zero scale, into 0. Magnitudes are collected on the way: NaN and infinity are the largest.
 template <class T>
-struct Packer {
+struct Bounder {
   using Word = typename Float<T>::Word;
-  const PackedShape& shape;
-  const T* offset;
-  const T* inverse;
-  T limit;
-  Word largest[16] = {};  // magnitudes, to find NaN and infinity
+#if defined(MZ_ISA_avx512)
+  typedef T Values __attribute__((vector_size(64)));
+  typedef Word Words __attribute__((vector_size(64)));
+#else
+  typedef T Values __attribute__((vector_size(16)));
+  typedef Word Words __attribute__((vector_size(16)));
+#endif
+  static constexpr int kLanes = sizeof(Values) / sizeof(T);
 
-  // 16 codes. (x > 0 ? x : 0 turns NaN, an overflow times a zero scale, into 0.)
-  void round16(const T* x, int64_t column, const uint32_t* words, uint8_t* codes) {
-    T t[16];
-    for (int i = 0; i < 16; i++) {
-      const Word bits = std::bit_cast<Word>(x[i]) << 1;
-      largest[i] = bits > largest[i] ? bits : largest[i];
-      const T scaled = (x[i] - offset[column + i]) * inverse[column + i];
-      const T positive = scaled > T(0) ? scaled : T(0);
-      t[i] = positive < limit ? positive : limit;
-    }
-    if (words)
-      for (int i = 0; i < 16; i++) codes[i] = static_cast<uint8_t>(static_cast<double>(t[i]) + words[i] * 0x1p-32);
-    else
-      for (int i = 0; i < 16; i++) codes[i] = static_cast<uint8_t>(std::bit_cast<Word>(t[i] + Float<T>::kRound));
+  Values limit;
+  Words largest = {};
+
+  static MZ_INLINE Values values(const T* p) {
+    Values v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
   }
-
-  // The last columns of a row, without reading past its end.
-  void round_tail(const T* x, int64_t column, const uint32_t* words, uint8_t* codes) {
-    T values[16] = {};
-    uint32_t some_words[16] = {};
-    for (int64_t j = column; j < shape.columns && j < column + 16; j++) {
-      values[j - column] = x[j - column];
-      if (words) some_words[j - column] = words[j - column];
-    }
-    round16(values, column, words ? some_words : nullptr, codes);
+  MZ_INLINE Values bounded(const T* x, const T* offset, const T* inverse) {
+    const Words bits = (Words)values(x) << 1;
+    largest = bits > largest ? bits : largest;
+    const Values scaled = (values(x) - values(offset)) * values(inverse);
+    const Values positive = scaled > T(0) ? scaled : Values{};
+    return positive < limit ? positive : limit;
   }
-
-  Bytes tiles4(const T* x, int64_t rows, int64_t column, const uint32_t* words) {
-    alignas(64) uint8_t codes[64];
-    if (rows < 4) std::memset(codes, 0, 64);
-    for (int64_t r = 0; r < rows; r++) {
-      const int64_t at = r * shape.columns + column;
-      const uint32_t* w = words ? words + at : nullptr;
-      if (column + 16 <= shape.columns)
-        round16(x + at, column, w, codes + 16 * r);
-      else
-        round_tail(x + at, column, w, codes + 16 * r);
+  // Nearest code, ties to even.
+  MZ_INLINE Codes16 nearest(const T* x, const T* offset, const T* inverse) {
+    alignas(64) Word codes[16];
+    MZ_UNROLL
+    for (int i = 0; i < 16; i += kLanes) {
+      const Values rounded = bounded(x + i, offset + i, inverse + i) + Float<T>::kRound;  // integers in the low bits
+      std::memcpy(codes + i, &rounded, sizeof rounded);
     }
-    return tiles(codes);
+    return low_bytes(codes);
   }
-
+  // floor(t + u): the upper neighbour with the probability of the fraction.
+  MZ_INLINE Codes16 stochastic(const T* x, const T* offset, const T* inverse, const uint32_t* words) {
+    uint32_t codes[16];
+    for (int i = 0; i < 16; i += kLanes) {
+      const Values t = bounded(x + i, offset + i, inverse + i);
+      for (int l = 0; l < kLanes; l++)
+        codes[i + l] = static_cast<uint32_t>(static_cast<int32_t>(static_cast<double>(t[l]) + words[i + l] * 0x1p-32));
+    }
+    return low_bytes(codes);
+  }
   bool finite() const {
-    for (const Word bits : largest)
-      if (bits >= Float<T>::kInfinity) return false;
+    for (int l = 0; l < kLanes; l++)
+      if (largest[l] >= Float<T>::kInfinity) return false;
     return true;
   }
 };
 
 template <class T>
+struct Packer {
+  const T* x;
+  int64_t rows, columns;  // of x
+  const T* offset;
+  const T* inverse;
+  const uint32_t* words;
+  Bounder<T> bounder;
+
+  // 16 codes of a row, without reading past its end; 0 for rows and columns that do not exist.
+  __attribute__((noinline)) Codes16 codes_at_edge(int64_t r, int64_t column) {
+    T values[16] = {};
+    uint32_t some_words[16] = {};
+    const int64_t count = columns - column < 16 ? columns - column : 16;
+    if (r >= rows || count <= 0) return Codes16{};
+    std::memcpy(values, x + r * columns + column, static_cast<size_t>(count) * sizeof(T));
+    if (!words) return bounder.nearest(values, offset + column, inverse + column);
+    std::memcpy(some_words, words + r * columns + column, static_cast<size_t>(count) * sizeof(uint32_t));
+    return bounder.stochastic(values, offset + column, inverse + column, some_words);
+  }
+  Bytes edge_tiles(int64_t column) {
+    return tiles(codes_at_edge(0, column), codes_at_edge(1, column), codes_at_edge(2, column),
+                 codes_at_edge(3, column));
+  }
+  MZ_INLINE Bytes inner_tiles(int64_t column) {
+    const auto codes = [&](int64_t r) __attribute__((always_inline)) {
+      return bounder.nearest(x + r * columns + column, offset + column, inverse + column);
+    };
+    return tiles(codes(0), codes(1), codes(2), codes(3));
+  }
+};
+
+template <class T, int BITS>
+bool pack_bits(const PackedShape& shape, Packer<T> packer, uint8_t* codes) {
+  constexpr int64_t kWidth = 128 / BITS;  // columns of a line
+  const int64_t inner = packer.rows == 4 && !packer.words ? shape.columns / kWidth * kWidth : 0;
+  const int64_t padded = shape.padded_columns();
+  int64_t column = 0;
+  for (; column < inner; column += kWidth, codes += kLine) {
+    const Bytes low = packer.inner_tiles(column);
+    store_past_cache(codes, BITS == 8 ? low : low_and_high(low, packer.inner_tiles(column + 16)));
+  }
+  for (; column < padded; column += kWidth, codes += kLine) {
+    const Bytes low = packer.edge_tiles(column);
+    store_past_cache(codes, BITS == 8 ? low : low_and_high(low, packer.edge_tiles(column + 16)));
+  }
+  return packer.bounder.finite();
+}
+
+template <class T>
 bool pack(const PackedShape& shape, const T* x, int64_t rows, const T* offset, const T* inverse,
           const uint32_t* words, uint8_t* codes) {
-  Packer<T> packer{shape, offset, inverse, static_cast<T>((1 << shape.bits) - 1)};
-  const int64_t step = 128 / shape.bits;
-  for (int64_t column = 0; column < shape.padded_columns(); column += step, codes += kLine) {
-    Bytes line = packer.tiles4(x, rows, column, words);
-    if (shape.bits == 4) line = low_and_high(line, packer.tiles4(x, rows, column + 16, words));
-    store_past_cache(codes, line);
-  }
-  return packer.finite();
+  const T limit = static_cast<T>((1 << shape.bits) - 1);
+  const Packer<T> packer{x, rows, shape.columns, offset, inverse, words, {typename Bounder<T>::Values{} + limit}};
+  return (shape.bits == 8 ? pack_bits<T, 8> : pack_bits<T, 4>)(shape, packer, codes);
 }
 
 }  // namespace
 
 extern const PackedKernels packed;
-const PackedKernels packed = {row_dots, column_dots,   margins,     weigh, weigh_softmax,
+const PackedKernels packed = {row_dots, bring_near, column_dots,   margins,     weigh, weigh_softmax,
                               round_rows, pack<float>, pack<double>, finish_stores};
 
 }  // namespace mezzotint::MZ_NS
