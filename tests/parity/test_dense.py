@@ -1,0 +1,152 @@
+"""Gram matrix, Cholesky, triangular solves: the same bits everywhere, and within the textbook error bounds.
+
+BREAKS
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from mezzotint import kernels
+from mezzotint.kernels import native, reference
+
+ISAS = [name for name in kernels.available() if name != "reference"]
+THREADS = (1, 2, 3)
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+# around the register tiles (4, 6, 12 rows; 8, 16, 32 columns), strips (192), Cholesky blocks (96), solve rows (64)
+COLUMNS = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 97, 191, 193, 211)
+ROWS = (0, 1, 7, 8, 9, 127, 128, 131, 300)
+Wide = np.longdouble
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+def everywhere(call):
+    """The common result of call(n_threads) on all instruction sets; fails where two differ in a bit."""
+    first = None
+    for isa, n_threads in itertools.product(ISAS, THREADS):
+        with kernels.use(isa):
+            result = call(n_threads)
+        first = result if first is None else first
+        for a, b in zip(first, result, strict=True):
+            assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), (isa, n_threads)
+    return first
+
+
+def gamma(m, eps):
+    return m * eps / (1 - m * eps)
+
+
+def positive_definite(rng, d, dtype):
+    a = rng.normal(size=(d + 3, d))
+    return (a.T @ a + np.eye(d)).astype(dtype)
+
+
+@DTYPES
+def test_gram_has_the_same_bits_everywhere_and_is_within_its_bound(dtype, rng):
+    unit = np.finfo(dtype).eps / 2
+    for n, d in itertools.product(ROWS, COLUMNS):
+        a = read_only(rng.normal(size=(n, d)).astype(dtype))
+        for weights in (None, read_only(rng.random(n) * (rng.random(n) > 0.2))):
+            (result,) = everywhere(lambda t, a=a, w=weights: (native.gram(a, w, n_threads=t),))
+            assert result.dtype == dtype
+            np.testing.assert_array_equal(result, result.T)
+            w = np.ones(n) if weights is None else weights
+            truth = (a * w[:, None]).astype(Wide).T @ a.astype(Wide)
+            # n fused products in panels, the weight rounded to the type of a and one product with it
+            bound = gamma(n + 3, unit) * (np.abs(a) * w[:, None]).astype(np.float64).T @ np.abs(a)
+            assert (np.abs(result - truth) <= bound).all()
+
+
+def test_gram_of_a_wide_matrix_on_many_threads(rng):
+    a = rng.normal(size=(140, 600)).astype(np.float32)
+    (result,) = everywhere(lambda t: (native.gram(a, n_threads=5 * t - 4),))
+    np.testing.assert_array_equal(np.tril(result), np.triu(result).T)
+    np.testing.assert_allclose(result, reference.gram(a), rtol=0, atol=gamma(143, 2**-24) * 2 * 200)
+
+
+@DTYPES
+def test_cholesky_has_the_same_bits_everywhere_and_a_small_backward_error(dtype, rng):
+    unit = np.finfo(dtype).eps / 2
+    for d in (*COLUMNS, 300):
+        m = positive_definite(rng, d, dtype)
+
+        def factor(n_threads, m=m):
+            work = m.copy()
+            work[np.triu_indices(len(m), 1)] = np.nan  # not read, not written
+            return native.cholesky(work, n_threads=n_threads), work
+
+        pivot, result = everywhere(factor)
+        assert pivot == -1
+        assert np.isnan(result[np.triu_indices(d, 1)]).all()
+        l = np.tril(result).astype(Wide)
+        # Higham, Accuracy and Stability of Numerical Algorithms, theorem 10.3: in any order of the sums
+        bound = gamma(d + 1, unit) * np.abs(l) @ np.abs(l.T)
+        assert (np.abs(l @ l.T - m) <= bound).all(), d
+
+
+@DTYPES
+def test_cholesky_and_the_reference_agree(dtype, rng):
+    for d in (1, 17, 130):
+        m = positive_definite(rng, d, dtype)
+        expected = m.copy()
+        assert reference.cholesky(expected) == -1
+        assert native.cholesky(m) == -1
+        np.testing.assert_allclose(np.tril(m), np.tril(expected), rtol=0, atol=d * 100 * np.finfo(dtype).eps)
+
+
+@DTYPES
+def test_the_first_pivot_that_is_not_positive_is_named(kernel_set, dtype, rng):
+    for d, place in ((1, 0), (5, 4), (97, 95), (97, 96), (200, 0), (200, 100), (200, 199)):
+        for value in (0, -1, np.nan):
+            m = positive_definite(rng, d, dtype)
+            m[place, :] = m[:, place] = 0
+            m[place, place] = value
+            assert kernels.ops().cholesky(m, n_threads=2) == place
+
+
+@DTYPES
+def test_solutions_have_the_same_bits_everywhere_and_a_small_residual(dtype, rng):
+    for d, n_right in itertools.product(COLUMNS, (0, 1, 2, 3, 10)):
+        m = positive_definite(rng, d, dtype)
+        assert native.cholesky(m) == -1
+        m[np.triu_indices(d, 1)] = np.nan  # not read
+        b = read_only(rng.normal(size=(n_right, d)))
+        (x,) = everywhere(lambda _, m=m, b=b: (native.cholesky_solve(read_only(m), b),))
+        l = np.tril(m).astype(Wide)
+        size = (np.abs(l) @ np.abs(l.T) @ np.abs(x.T).astype(Wide)).T
+        # Higham, theorem 10.4, with a factor that is exact: gamma(2 (d + 1))
+        assert (np.abs((l @ l.T @ x.T.astype(Wide)).T - b) <= gamma(2 * d + 2, 2**-53) * size).all()
+        np.testing.assert_allclose(x, reference.cholesky_solve(np.tril(m), b), rtol=0, atol=d * 1e-12)
+
+
+def test_dot_has_the_same_bits_everywhere_and_is_within_its_bound(rng):
+    for n in (0, 1, 7, 8, 9, 16, 17, 1_003):
+        a, b = (read_only(rng.normal(size=n)) for _ in range(2))
+        (result,) = everywhere(lambda _, a=a, b=b: (native.dot(a, b),))
+        truth = (a.astype(Wide) * b.astype(Wide)).sum()
+        assert abs(result - truth) <= gamma(n // 8 + 5, 2**-53) * np.abs(a * b).sum()
+    a = rng.normal(size=(3, 11))
+    assert native.dot(a, a) == native.dot(a.ravel(), a.ravel())
+
+
+def test_arguments_that_do_not_fit_are_refused_before_memory_is_touched():
+    a, b = np.eye(4), np.ones((2, 4))
+    for call, error in (
+        (lambda: native.gram(a, np.ones(3)), ValueError),
+        (lambda: native.gram(a.astype(np.float16)), TypeError),
+        (lambda: native.gram(a[:, :2]), TypeError),  # not contiguous
+        (lambda: native.gram(a, n_threads=0), ValueError),
+        (lambda: native.cholesky(a[:2].copy()), ValueError),
+        (lambda: native.cholesky(read_only(a.copy())), TypeError),
+        (lambda: native.cholesky(a.T[::-1]), TypeError),
+        (lambda: native.cholesky_solve(a[:3].copy(), b), ValueError),
+        (lambda: native.cholesky_solve(a, b[:, :3]), ValueError),
+        (lambda: native.dot(b, a), ValueError),
+    ):
+        with pytest.raises(error):
+            call()
