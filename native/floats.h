@@ -26,7 +26,7 @@ struct Ahead {
 // Rows of X of type X, arithmetic and vectors of type A.
 template <class X, class A>
 struct ProductKernels {
-  // tile[k][r] = w_k . x_r for r < 16 (rows beyond n_rows repeat the last one)
+  // tile[k][r] = w_k . x_r for r < n_rows, 0 for the others up to 16.
   void (*margins)(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, int64_t K, double* tile,
                   Ahead<X> ahead);
   // sums[k] += sum_r tile[k][r] x_r; the tile is 0 beyond n_rows.

@@ -9,8 +9,8 @@
 namespace mezzotint {
 namespace {
 
-constexpr int64_t flush_groups = 16;   // float sums are added to double ones after so many groups
-constexpr int64_t chunk_rows = 4096;   // rows of one partial sum in the row-wise functions
+constexpr int64_t flush_rows = 256;   // float sums are added to double ones after so many rows
+constexpr int64_t chunk_rows = 4096;  // rows of one partial sum in the row-wise functions
 
 template <class X, class A>
 const ProductKernels<X, A>& products() {
@@ -37,7 +37,8 @@ class GradientSums {
     products<X, A>().gradient(x, n_rows, d_, tile, sums_.get(), padded_, K_, ahead);
     for (int64_t k = 0; k < K_; k++)
       for (int64_t r = 0; r < group_rows; r++) lanes_[k * 8 + r % 8] += static_cast<double>(tile[k * group_rows + r]);
-    if (std::is_same_v<A, float> && ++groups_ % flush_groups == 0) flush(partial);
+    rows_ += n_rows;
+    if (std::is_same_v<A, float> && rows_ % flush_rows == 0) flush(partial);
   }
 
   void finish(double* partial) {
@@ -57,7 +58,7 @@ class GradientSums {
       }
   }
 
-  int64_t K_, d_, padded_, groups_ = 0;
+  int64_t K_, d_, padded_, rows_ = 0;
   Buffer<A> sums_;
   Buffer<double> lanes_;
 };
@@ -66,8 +67,8 @@ class GradientSums {
 // products want 8 rows, which the second then finds in the first-level cache; one product alone is best left
 // to the hardware, which follows rows well but not from row to row. The order of every sum is the same.
 struct Plan {
-  int64_t size;                            // rows at a time
-  int64_t margins_rows, gradient_rows;     // of the next group, in this order
+  int64_t size;                         // rows at a time
+  int64_t margins_rows, gradient_rows;  // of the next group, in this order
 };
 Plan plan_of(int64_t K, bool margins, bool gradient) {
   if (margins && gradient) return K == 1 ? Plan{8, 4, 4} : Plan{16, 8, 8};

@@ -96,6 +96,12 @@ MZ_INLINE void with_count(int count, Body body) {
   body(Count<most>{});
 }
 
+template <class A>
+MZ_INLINE void clear_rows(int64_t n_rows, int64_t K, A* tile) {
+  for (int64_t k = 0; n_rows < group_rows && k < K; k++)
+    for (int64_t r = n_rows; r < group_rows; r++) tile[k * group_rows + r] = 0;
+}
+
 template <class X, class A>
 void margins(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, int64_t K, double* tile,
              Ahead<X> ahead) {
@@ -103,7 +109,7 @@ void margins(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, 
   if (K == 1) {
     for (int r = 0; r < n_rows; r += rows_alone)
       dots<rows_alone, 1>(group.row + r, d, w, padded, tile + r, share(ahead, r, rows_alone, n_rows, d));
-    return;
+    return clear_rows(n_rows, 1, tile);
   }
   in_class_blocks<classes_shared>(K, [&](int64_t k, int count) {
     with_count<classes_shared>(count, [&](auto c) {
@@ -113,6 +119,7 @@ void margins(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, 
     });
     ahead.n_rows = 0;
   });
+  clear_rows(n_rows, K, tile);
 }
 
 template <int rows, int C, int J, class X, class A, class Load>

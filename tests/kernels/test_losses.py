@@ -16,7 +16,8 @@ TINY = np.finfo(np.float64).smallest_subnormal
 MARGINS = np.concatenate(
     [
         [0.0, -0.0, TINY, -TINY, 1e-300, -1e-300, 1e3, -1e3, 1e308, -1e308],
-        [745.0, -745.0, -745.13, -745.14, -746.0, -708.0, -708.4, -708.3964, -709.0, -37.0, 37.0, -36.7, 36.8],
+        [745.0, -745.0, -745.13, -745.14, -746.0, -708.0, -708.4, -708.3964, -709.0],
+        [-37.0, 37.0, -36.7, 36.8],
         np.log(2) * np.arange(-1076, 0, 7.5),  # where the reduced argument is at the end of its interval
         np.random.default_rng(0).uniform(-745, 40, 400),
         np.random.default_rng(1).uniform(-2, 2, 400),
@@ -28,7 +29,7 @@ MARGINS = np.concatenate(
 @pytest.fixture(autouse=True)
 def sixty_digits():
     with decimal.localcontext() as context:
-        context.prec, context.Emin = 60, -10**6
+        context.prec, context.Emin = 60, -(10**6)
         yield
 
 
@@ -46,7 +47,8 @@ def per_row(loss, phi, y):
 
 def ulps(computed, truth):
     """Distance in units of the last place of the truth; exact, however small the numbers are."""
-    return abs(decimal.Decimal(float(computed)) - truth) / decimal.Decimal(float(np.spacing(abs(float(truth)))))
+    unit = float(np.spacing(abs(float(truth))))
+    return abs(decimal.Decimal(float(computed)) - truth) / decimal.Decimal(unit)
 
 
 def log1p_exp(z):
@@ -124,7 +126,7 @@ def test_softmax_of_huge_margins_neither_overflows_nor_loses_small_classes(isa, 
         for k in range(3):
             expected = p[k] - (k == label)
             if k != label:
-                assert ulps(slopes[k, i], expected) <= 4 or p[k] < decimal.Decimal(1e-320)
+                assert ulps(slopes[k, i], expected) <= 4 or p[k] < decimal.Decimal("1e-320")
             else:
                 assert abs(decimal.Decimal(slopes[k, i]) - expected) <= 4 * decimal.Decimal(2**-53)
 

@@ -14,7 +14,7 @@ from mezzotint.kernels import native, reference
 ISAS = [name for name in kernels.available() if name != "reference"]
 THREADS = (1, 2, 3)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-# around the register tiles (4, 6, 12 rows; 8, 16, 32 columns), strips (192), Cholesky blocks (96), solve rows (64)
+# around the register tiles (4, 6, 12 x 8, 16, 32), strips (192), Cholesky blocks (96), solve rows (64)
 COLUMNS = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 97, 191, 193, 211)
 ROWS = (0, 1, 7, 8, 9, 127, 128, 131, 300)
 Wide = np.longdouble
@@ -83,10 +83,10 @@ def test_cholesky_has_the_same_bits_everywhere_and_a_small_backward_error(dtype,
         pivot, result = everywhere(factor)
         assert pivot == -1
         assert np.isnan(result[np.triu_indices(d, 1)]).all()
-        l = np.tril(result).astype(Wide)
+        lower = np.tril(result).astype(Wide)
         # Higham, Accuracy and Stability of Numerical Algorithms, theorem 10.3: in any order of the sums
-        bound = gamma(d + 1, unit) * np.abs(l) @ np.abs(l.T)
-        assert (np.abs(l @ l.T - m) <= bound).all(), d
+        bound = gamma(d + 1, unit) * np.abs(lower) @ np.abs(lower.T)
+        assert (np.abs(lower @ lower.T - m) <= bound).all(), d
 
 
 @DTYPES
@@ -117,10 +117,10 @@ def test_solutions_have_the_same_bits_everywhere_and_a_small_residual(dtype, rng
         m[np.triu_indices(d, 1)] = np.nan  # not read
         b = read_only(rng.normal(size=(n_right, d)))
         (x,) = everywhere(lambda _, m=m, b=b: (native.cholesky_solve(read_only(m), b),))
-        l = np.tril(m).astype(Wide)
-        size = (np.abs(l) @ np.abs(l.T) @ np.abs(x.T).astype(Wide)).T
+        lower = np.tril(m).astype(Wide)
+        size = (np.abs(lower) @ np.abs(lower.T) @ np.abs(x.T).astype(Wide)).T
         # Higham, theorem 10.4, with a factor that is exact: gamma(2 (d + 1))
-        assert (np.abs((l @ l.T @ x.T.astype(Wide)).T - b) <= gamma(2 * d + 2, 2**-53) * size).all()
+        assert (np.abs((lower @ lower.T @ x.T.astype(Wide)).T - b) <= gamma(2 * d + 2, 2**-53) * size).all()
         np.testing.assert_allclose(x, reference.cholesky_solve(np.tril(m), b), rtol=0, atol=d * 1e-12)
 
 
