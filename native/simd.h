@@ -1,4 +1,5 @@
-// 64-byte integer vectors: four lanes, each a tile of 4 x 4 codes (or of 4 sums), and what packed products do with them.
+// 64-byte integer vectors: four lanes, each a tile of 4 x 4 codes (or of 4 sums), and what packed products do with
+// them.
 //
 // One section per instruction set, the same functions in each, the same integers from each. Included by files in
 // native/kernels/ only; everything lies in MZ_NS, so that no two instruction sets share a function.
@@ -104,7 +105,7 @@ inline void store_past_cache(uint8_t* p, Bytes x) {
 }
 inline void finish_stores() { _mm_sfence(); }
 inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
-inline void prefetch_near(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #elif defined(MZ_ISA_avx2)
 
@@ -229,7 +230,7 @@ inline void store_past_cache(uint8_t* p, Bytes x) {
 }
 inline void finish_stores() { _mm_sfence(); }
 inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
-inline void prefetch_near(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #else  // portable. (NEON comes here: vdotq_s32 wants signed x signed, so xor the codes with 0x80 and subtract mid.)
 
@@ -316,7 +317,7 @@ inline Bytes low_and_high(Bytes low, const Bytes& high) {
 inline void store_past_cache(uint8_t* p, const Bytes& x) { std::memcpy(p, x.at, 64); }
 inline void finish_stores() {}
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
-inline void prefetch_near(const uint8_t* p) { __builtin_prefetch(p, 0, 3); }
+inline void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }
 
 #endif
 

@@ -333,7 +333,9 @@ bool pack_bits(const PackedShape& shape, Packer<T> packer, uint8_t* codes) {
   const int64_t inner = packer.rows == 4 && !packer.words ? shape.columns / kWidth * kWidth : 0;
   const int64_t padded = shape.padded_columns();
   int64_t column = 0;
-  for (; column < inner; column += kWidth, codes += kLine) {
+  const T* next = packer.x + 4 * packer.columns;  // the following rows, in the order of memory
+  for (; column < inner; column += kWidth, codes += kLine, next += 4 * kWidth) {
+    for (int64_t i = 0; i < 4 * kWidth; i += kLine / static_cast<int64_t>(sizeof(T))) prefetch_near(next + i);
     const Bytes low = packer.inner_tiles(column);
     store_past_cache(codes, BITS == 8 ? low : low_and_high(low, packer.inner_tiles(column + 16)));
   }
