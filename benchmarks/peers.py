@@ -46,18 +46,18 @@ class Peer:
 
 
 def line_up(problem: LinearProblem) -> tuple[list[Peer], dict[str, str]]:
-    """Return the peers for a problem, and why others are left out."""
+    """Return the peers for a problem, those on X's own dtype first, and why others are left out."""
     peers, skipped = [], {}
-    makers = (_ridge_peers, _intel_ridge, _snap_ridge)
+    makers = (_snap_ridge, _intel_ridge, _ridge_peers)
     if problem.loss != "squared":
-        makers = (_sklearn_peers, _intel_logistic, _snap_logistic)
+        makers = (_snap_logistic, _intel_logistic, _sklearn_peers)
     for maker in makers:
         for found in maker(problem):
             if isinstance(found, Peer):
                 peers.append(found)
             else:
                 skipped[found[0]] = found[1]
-    return peers, skipped
+    return sorted(peers, key=lambda peer: peer.dtype != problem.X.dtype), skipped
 
 
 def run(peer: Peer, problem: LinearProblem, tolerance: float, limit_s: float) -> forked.Outcome:

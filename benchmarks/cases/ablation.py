@@ -22,15 +22,15 @@ def runs() -> list[Run]:
     n, d = (5_000, 64) if quick() else (200_000, 768)
     small = (4_000, 32) if quick() else (200_000, 256)
     return [
-        Run("C=1, in memory", "newton", {"n": n, "d": d}, limit_s=120, repeats=1),
-        Run("C=1e4, in memory", "newton", {"n": n, "d": d, "strength": 1e-4}, limit_s=120, repeats=1),
-        Run("C=1, cold memmap", "newton", {"n": n, "d": d, "cold": True}, limit_s=150, repeats=1),
-        Run("HALP and SVRG, C=1", "halp", {"n": small[0], "d": small[1]}, limit_s=150, repeats=1),
+        Run("C=1, in memory", "newton", {"n": n, "d": d}, limit_s=600, repeats=1),
+        Run("C=1e4, in memory", "newton", {"n": n, "d": d, "strength": 1e-4}, limit_s=600, repeats=1),
+        Run("C=1, cold memmap", "newton", {"n": n, "d": d, "cold": True}, limit_s=600, repeats=1),
+        Run("HALP and SVRG, C=1", "halp", {"n": small[0], "d": small[1]}, limit_s=600, repeats=1),
         Run(
             "HALP and SVRG, ridge",
             "halp",
             {"n": small[0], "d": small[1], "loss": "squared"},
-            limit_s=150,
+            limit_s=600,
             repeats=1,
         ),
     ]
@@ -113,7 +113,7 @@ def _fit(problem: Any, options: dict[str, Any], mapped: _Memmap | None) -> Any:
             result = ours.fit(problem, rows, n_jobs=peers.N_THREADS, tol=1e-9, **options).result_
         return [(step.seconds, step.coef) for step in result.trace], result.trace[-1].bytes_read
 
-    return forked.call(work, 60)
+    return forked.call(work, 120)
 
 
 def _times(problem: Any, best: Any, outcomes: list[Any], mapped: _Memmap | None) -> Record:

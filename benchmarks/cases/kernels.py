@@ -26,7 +26,7 @@ def runs() -> list[Run]:
     shape = {"n": 4_000, "d": 64} if quick() else {"n": 200_000, "d": 768}
     groups = {"8 bits": "packed8", "4 bits": "packed4", "float32 rows": "floats", "dense": "dense"}
     return [
-        Run(name, "measure", {"group": group, **shape}, n_threads=N_THREADS, limit_s=120, repeats=1)
+        Run(name, "measure", {"group": group, **shape}, n_threads=N_THREADS, limit_s=600, repeats=1)
         for name, group in groups.items()
     ]
 

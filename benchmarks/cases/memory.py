@@ -29,14 +29,14 @@ def runs() -> list[Run]:
             f"{bits} bits, {rows} rows",
             "in_memory",
             {"n": n, "rows": rows, "d": d, "bits": bits},
-            limit_s=200,
+            limit_s=600,
             repeats=1,
         )
         for bits in (8, 4)
         for rows in (n, n // 2)
     ]
     found += [
-        Run(f"{bits} bits, memmap", "mapped", {"n": n, "d": d, "bits": bits}, limit_s=200, repeats=1)
+        Run(f"{bits} bits, memmap", "mapped", {"n": n, "d": d, "bits": bits}, limit_s=600, repeats=1)
         for bits in (8, 4)
     ]
     return found

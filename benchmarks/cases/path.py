@@ -21,7 +21,7 @@ _COLD_LIMIT_S = 45.0
 def runs() -> list[Run]:
     """One run: both sides share the data."""
     n, d = (5_000, 64) if quick() else (200_000, 768)
-    return [Run("path", "compare", {"n": n, "d": d}, limit_s=360, repeats=1)]
+    return [Run("path", "compare", {"n": n, "d": d}, limit_s=600, repeats=1)]
 
 
 def compare(n: int, d: int) -> Record:

@@ -18,7 +18,7 @@ def runs() -> list[Run]:
     """One race per problem."""
     small = {"n": 5_000, "d": 64} if quick() else {}
     return [
-        Run(name, "compare", {"name": name, **arguments, **small}, limit_s=400, repeats=1)
+        Run(name, "compare", {"name": name, **arguments, **small}, limit_s=600, repeats=1)
         for name, arguments in PROBLEMS.items()
     ]
 

@@ -25,7 +25,7 @@ def compare(n: int, d: int, strength: float) -> Record:
     problem = embedding_problem(
         n, d, fit_intercept=False, strength=strength, name=f"embeddings, C={1 / strength:g}"
     )
-    return race(problem)
+    return race(problem, budget_s=240)
 
 
 def table(result: list[Record]) -> str:

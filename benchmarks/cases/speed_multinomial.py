@@ -9,7 +9,7 @@ from benchmarks.harness import Record, Run, quick
 def runs() -> list[Run]:
     """One race."""
     n, d = (3_000, 32) if quick() else (100_000, 768)
-    return [Run("10 classes, C=1", "compare", {"n": n, "d": d}, limit_s=400, repeats=1)]
+    return [Run("10 classes, C=1", "compare", {"n": n, "d": d}, limit_s=600, repeats=1)]
 
 
 def compare(n: int, d: int) -> Record:

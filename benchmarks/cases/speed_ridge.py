@@ -15,7 +15,7 @@ def runs() -> list[Run]:
     """One race per problem."""
     n, d = (5_000, 64) if quick() else (200_000, 512)
     return [
-        Run(name, "compare", {"name": name, "n": n, "d": d, **options}, limit_s=350, repeats=1)
+        Run(name, "compare", {"name": name, "n": n, "d": d, **options}, limit_s=600, repeats=1)
         for name, options in PROBLEMS.items()
     ]
 

@@ -20,7 +20,7 @@ PROBLEMS = {
 def runs() -> list[Run]:
     """One race per problem."""
     names = list(PROBLEMS)[:: 3 if quick() else 1]
-    return [Run(name, "compare", {"name": name, **PROBLEMS[name]}, limit_s=120, repeats=1) for name in names]
+    return [Run(name, "compare", {"name": name, **PROBLEMS[name]}, limit_s=600, repeats=1) for name in names]
 
 
 def compare(name: str, kind: str, loss: str = "logistic", fit_intercept: bool = True, **shape: int) -> Record:

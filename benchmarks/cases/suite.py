@@ -28,7 +28,7 @@ def runs() -> list[Run]:
     from benchmarks.problems import SUITE
 
     names = list(SUITE)[:: 9 if quick() else 1] + ([] if quick() else list(LARGE))
-    return [Run(name, "check", {"name": name}, limit_s=200, repeats=1) for name in names]
+    return [Run(name, "check", {"name": name}, limit_s=600, repeats=1) for name in names]
 
 
 def check(name: str) -> Record:
