@@ -163,16 +163,18 @@ class ScaleTask {
   Grid grid(const Spread& spread, double factor, double levels) const {
     Grid g;
     for (int j = 0; j < kWidth; j++) {
-      const double m = spread.median[j];
-      const double below = factor * std::min(m - least_[j], spread.reach[j]);
-      const double above = factor * std::min(greatest_[j] - m, spread.reach[j]);
-      const double width = std::min(below + above, static_cast<double>(std::numeric_limits<T>::max()));
+      const double m = spread.median[j], reach = std::min(spread.reach[j], kLargest);  // differences may overflow
+      const double below = factor * std::min(m - least_[j], reach);
+      const double above = factor * std::min(greatest_[j] - m, reach);
+      const double width = std::min(below + above, kLargest);
       g.scale[j] = static_cast<T>(width / levels);
       if (g.scale[j] < std::numeric_limits<T>::min()) g.scale[j] = 0;
       g.offset[j] = static_cast<T>(g.scale[j] > 0 ? m - below : m);
     }
     return g;
   }
+
+  static constexpr double kLargest = std::numeric_limits<T>::max();
 
   int64_t stride_;
   Buffer<double> values_;

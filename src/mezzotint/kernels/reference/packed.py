@@ -361,10 +361,9 @@ def _blocks(
 
 def _to_tiles(q: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """(rows, columns), both padded -> bytes, in the order that Layout describes."""
-    rows, columns = q.shape
-    tiles: NDArray[np.uint8] = (
-        q.reshape(rows // 4, 4, columns // 16, 4, 4).transpose(0, 2, 3, 1, 4).reshape(rows // 4, -1, 64)
-    )
+    groups, lines = q.shape[0] // 4, q.shape[1] // 16
+    tiles: NDArray[np.uint8] = q.reshape(groups, 4, lines, 4, 4).transpose(0, 2, 3, 1, 4)
+    tiles = tiles.reshape(groups, lines, 64)
     if bits == 4:
         tiles = tiles[:, 0::2] | tiles[:, 1::2] << np.uint8(4)
     return tiles.reshape(-1)
@@ -372,10 +371,12 @@ def _to_tiles(q: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 def _from_tiles(codes: NDArray[np.uint8], layout: Layout, start: int, stop: int) -> NDArray[np.float64]:
     """Codes of rows start (a multiple of 4) to stop, as float64 of shape (stop - start, n_columns)."""
-    groups = -(-(stop - start) // 4)
+    groups, lines = -(-(stop - start) // 4), layout.padded_columns // 16
     first = start * layout.row_bytes
-    tiles: NDArray[np.uint8] = codes[first : first + groups * 4 * layout.row_bytes].reshape(groups, -1, 64)
+    tiles: NDArray[np.uint8] = codes[first : first + groups * 4 * layout.row_bytes]
     if layout.bits == 4:
-        tiles = np.stack([tiles & np.uint8(15), tiles >> np.uint8(4)], axis=2).reshape(groups, -1, 64)
-    q = tiles.reshape(groups, -1, 4, 4, 4).transpose(0, 3, 1, 2, 4).reshape(groups * 4, layout.padded_columns)
+        pairs = tiles.reshape(groups, lines // 2, 64)
+        tiles = np.stack([pairs & np.uint8(15), pairs >> np.uint8(4)], axis=2)
+    q = tiles.reshape(groups, lines, 4, 4, 4).transpose(0, 3, 1, 2, 4)
+    q = q.reshape(groups * 4, layout.padded_columns)
     return q[: stop - start, : layout.n_columns].astype(np.float64)

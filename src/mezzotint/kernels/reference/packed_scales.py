@@ -52,6 +52,7 @@ def _column_scales(
     rows = sample[:: -(-len(sample) // MAX_STRIDED_ROWS)].astype(np.float64)
     middle = np.sort(rows, axis=0)[(len(rows) - 1) // 2] + 0.0  # + 0.0: no negative zero
     reach = RANGE_FACTOR * np.array([_reach(column) for column in np.abs(rows - middle).T])
+    reach = np.minimum(reach, float(np.finfo(sample.dtype).max))  # differences may overflow
     below = np.minimum(middle - sample.min(axis=0), reach)
     above = np.minimum(sample.max(axis=0) - middle, reach)
     offset, scale = _grid(middle, below, above, bits, sample.dtype)

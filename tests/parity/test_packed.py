@@ -1,0 +1,457 @@
+"""Would catch: maddubs on AVX2, fma in margins, blocks cut by threads, a read past a row, 70,000 columns.
+
+Each of these was built once and seen to fail: saturation and everything that touches a sum in the first two
+tests, fma only where margins cancel, a row sum over 2**31 in the overflow tests, the read by a page fault.
+"""
+
+import ctypes
+import functools
+import itertools
+import mmap
+
+import numpy as np
+import pytest
+from tests.parity.cases import COLUMNS, FILLS, OUTPUTS, ROWS, Case, read_only
+
+from mezzotint import kernels
+from mezzotint.errors import DataError, ParameterError
+from mezzotint.kernels import Layout, _native, layout, native, reference
+
+ISAS = [name for name in kernels.available() if name != "reference"]
+THREADS = (1, 2, 3, 7)
+EVERY_ISA = pytest.mark.parametrize("isa", ISAS)
+BITS = pytest.mark.parametrize("bits", [8, 4])
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def margins(ops, case, **how):
+    out = np.full((case.outputs, case.rows), 7, np.float32)
+    ops.packed_margins(case.codes, case.layout, *case.grid, case.v, out, **how)
+    return (out,)
+
+
+def gradient(ops, case, **how):
+    return (ops.packed_gradient(case.codes, case.layout, *case.grid, case.c, **how),)
+
+
+def curvature_with(weights, probabilities):
+    def curvature(ops, case, **how):
+        out = np.full((case.outputs, case.rows), 7, np.float32)
+        p = case.probabilities if probabilities else None
+        w = case.weights(case.outputs if weights == "each" else 1)
+        return ops.packed_curvature(case.codes, case.layout, *case.grid, case.v, w, p, out, **how), out
+
+    return curvature
+
+
+def pack_with(dtype, rounding):
+    def pack(ops, case, **how):
+        codes = np.full(case.layout.n_bytes, 99, np.uint8)
+        bad = ops.pack_rows(
+            case.x(dtype), case.layout, *case.grid, codes, 0, rounding=rounding, seed=2**40 + 5, draw=3, **how
+        )
+        return np.array(bad), codes
+
+    return pack
+
+
+def unpack_with(dtype):
+    def unpack(ops, case, **how):
+        first = case.rows // 3
+        out = np.full((case.rows - first, case.columns), 7, dtype)
+        ops.unpack_rows(case.codes, case.layout, *case.grid, first, len(out), out, **how)
+        return (out,)
+
+    return unpack
+
+
+def scales_with(dtype):
+    def scales(ops, case, **how):
+        return ops.column_scales(case.x(dtype) if case.rows else np.zeros((1, 1), dtype), case.bits, **how)
+
+    return scales
+
+
+PRODUCTS = {
+    "margins": margins,
+    "gradient": gradient,
+    "curvature, one weight per row": curvature_with("shared", False),
+    "curvature, a weight per output": curvature_with("each", False),
+    "curvature, softmax": curvature_with("shared", True),
+}
+OPERATIONS = PRODUCTS | {
+    "pack float32": pack_with(np.float32, "nearest"),
+    "pack float64": pack_with(np.float64, "nearest"),
+    "pack float32, stochastic": pack_with(np.float32, "stochastic"),
+    "pack float64, stochastic": pack_with(np.float64, "stochastic"),
+    "unpack float32": unpack_with(np.float32),
+    "unpack float64": unpack_with(np.float64),
+    "scales float32": scales_with(np.float32),
+    "scales float64": scales_with(np.float64),
+}
+
+
+@functools.cache
+def expected(operation, case):
+    return OPERATIONS[operation](reference, case)
+
+
+def assert_same_bytes(result, truth, message):
+    for have, want in zip(result, truth, strict=True):
+        assert have.dtype == want.dtype, message
+        assert have.shape == want.shape, message
+        assert have.tobytes() == want.tobytes(), message
+
+
+@EVERY_ISA
+@BITS
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_edge_shape_gives_the_bytes_of_the_reference(operation, bits, isa):
+    with kernels.use(isa):
+        for i, (rows, columns) in enumerate(itertools.product(ROWS, COLUMNS)):
+            case = Case(rows, columns, bits, OUTPUTS[i % len(OUTPUTS)])
+            n_threads = THREADS[i % len(THREADS)]
+            result = OPERATIONS[operation](native, case, n_threads=n_threads)
+            assert_same_bytes(result, expected(operation, case), (case, n_threads))
+
+
+@EVERY_ISA
+@BITS
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_codes_at_their_limits_give_the_bytes_of_the_reference(operation, fill, bits, isa):
+    with kernels.use(isa):
+        for rows, columns, outputs in [(1, 1, 1), (48, 96, 2), (600, 33, 3), (70, 1030, 14)]:
+            case = Case(rows, columns, bits, outputs, fill)
+            assert_same_bytes(OPERATIONS[operation](native, case), expected(operation, case), case)
+
+
+@EVERY_ISA
+@BITS
+@pytest.mark.parametrize("operation", PRODUCTS)
+def test_threads_and_segments_do_not_show_in_the_bytes(operation, bits, isa):
+    case = Case(2_503, 37, bits, 3)
+    count = len(case.layout.segments) - 1
+    assert count > 7
+    with kernels.use(isa):
+        for n_threads in THREADS:
+            result = OPERATIONS[operation](native, case, n_threads=n_threads)
+            assert_same_bytes(result, expected(operation, case), n_threads)
+        for segments in [(0, 0), (0, 1), (2, 5), (count - 1, 1), (count, 0)]:
+            for n_threads in (1, 3):
+                result = OPERATIONS[operation](native, case, segments=segments, n_threads=n_threads)
+                truth = OPERATIONS[operation](reference, case, segments=segments)
+                assert_same_bytes(result, truth, (segments, n_threads))
+
+
+@EVERY_ISA
+@BITS
+def test_many_classes_and_wide_rows_are_cut_into_slices_and_still_agree(bits, isa):
+    with kernels.use(isa):
+        for rows, columns, outputs in [(33, 4_400, 1), (50, 1_700, 13), (20, 800, 29)]:
+            case = Case(rows, columns, bits, outputs)
+            for name in ("margins", "gradient", "curvature, softmax"):
+                assert_same_bytes(OPERATIONS[name](native, case), expected(name, case), (name, case))
+
+
+@EVERY_ISA
+@BITS
+def test_margins_that_cancel_show_every_rounding_of_float64(bits, isa):
+    """Output k adds to all rows what cancels row k: a fused multiply-add would leave its rounding error."""
+    case = Case(40, 65, bits)
+    scale = case.rng(9).uniform(0.001, 0.02, case.columns)
+    offset = -case.layout.mid_code * scale  # the middle code stands for 0: only v_0 is added to the sum
+    vector = reference.packed._WideVector(case.v[0], case.layout, offset, scale)
+    codes = np.zeros((case.rows, case.columns))
+    reference.unpack_rows(case.codes, case.layout, np.zeros(65), np.ones(65), 0, case.rows, codes)
+    v = np.repeat(case.v, case.rows, axis=0)
+    v[:, -1] = -vector.scale * (codes @ vector.integers - vector.shift)
+    out = np.ones((case.rows, case.rows), np.float32)
+    truth = out.copy()
+    reference.packed_margins(case.codes, case.layout, offset, scale, v, truth)
+    assert not np.diag(truth).any()
+    with kernels.use(isa):
+        native.packed_margins(case.codes, case.layout, offset, scale, v, out)
+    assert_same_bytes((out,), (truth,), case)
+
+
+@EVERY_ISA
+@pytest.mark.parametrize("sign", [1, -1])
+def test_row_sums_of_the_widest_matrix_with_the_worst_codes_do_not_overflow(isa, sign):
+    shape = Layout(n_rows=5, n_columns=layout.MAX_COLUMNS, bits=8)
+    codes = np.full(shape.n_bytes, 255, np.uint8)
+    offset, scale = np.full(shape.n_columns, -128.0), np.ones(shape.n_columns)  # value = code - 128 = 127
+    for integer in (128, 127 * 256 + 127, -127 * 256 - 127):  # low part -128; both parts 127; both -127
+        v = np.full((1, shape.n_columns + 1), float(sign * integer))
+        v[0, 0], v[0, -1] = 32_639, 0  # the largest entry sets the scale to 1: integers stay themselves
+        out = np.zeros((1, 5), np.float32)
+        with kernels.use(isa):
+            native.packed_margins(codes, shape, offset, scale, v, out)
+        exact = 127 * (32_639 + (shape.n_columns - 1) * sign * integer)
+        np.testing.assert_array_equal(out, np.float32(exact))
+
+
+@EVERY_ISA
+def test_column_sums_of_the_longest_block_with_the_worst_codes_do_not_overflow(isa):
+    shape = Layout(n_rows=layout.segment_bounds(2**17, 16)[1], n_columns=16, bits=8)
+    assert shape.block_rows == 512
+    codes = np.full(shape.n_bytes, 255, np.uint8)
+    for sign in (1, -1):
+        c = np.full((1, shape.n_rows), sign, np.float32)
+        with kernels.use(isa):
+            partials = native.packed_gradient(codes, shape, np.full(16, -128.0), np.ones(16), c)
+        np.testing.assert_allclose(partials.sum(axis=0)[0, :-1], 127 * sign * shape.n_rows, rtol=1e-15)
+
+
+@BITS
+def test_more_columns_than_int32_sums_can_hold_are_refused(bits):
+    with pytest.raises(DataError, match=r"n_columns=65537; a packed matrix has 1 to 65536 columns"):
+        Layout(n_rows=1, n_columns=65_537, bits=bits)
+    with pytest.raises(ValueError, match=r"columns must be in \[1, 65536\]"):
+        _native.pack_rows(
+            np.zeros((1, 65_537), np.float32),
+            (1, 65_537, bits),
+            np.zeros(65_537),
+            np.zeros(65_537),
+            np.zeros(16 * 65_552, np.uint8),
+            0,
+            None,
+            1,
+        )
+
+
+@EVERY_ISA
+@DTYPES
+@BITS
+def test_packing_names_the_first_bad_value_in_row_order(isa, dtype, bits):
+    case = Case(333, 41, bits)
+    codes = np.zeros(case.layout.n_bytes, np.uint8)
+    with kernels.use(isa):
+        for bad in (np.nan, np.inf, -np.inf):
+            for first in [(0, 0), (0, 40), (5, 31), (100, 16), (332, 0), (332, 40)]:
+                x = case.x(dtype).copy()
+                x[first] = bad
+                x[first[0] :, first[1] :][1:, 1:] = np.nan
+                for n_threads in (1, 3):
+                    result = native.pack_rows(x, case.layout, *case.grid, codes, 0, n_threads=n_threads)
+                    assert result == first[0] * 41 + first[1]
+
+
+@EVERY_ISA
+@DTYPES
+def test_the_largest_finite_values_pack_to_the_ends_of_the_range(isa, dtype):
+    largest = np.finfo(dtype).max
+    x = np.array([[largest, -largest, largest, -largest]], dtype)
+    shape = Layout(n_rows=1, n_columns=4, bits=8)
+    codes, out = np.zeros(shape.n_bytes, np.uint8), np.zeros((1, 4))
+    offset, scale = np.array([-1.0, -1.0, -largest, largest]), np.array([1e-3, 1e-3, 0.0, 0.0])
+    with kernels.use(isa):
+        assert native.pack_rows(x, shape, offset, scale, codes, 0) == -1
+        native.unpack_rows(codes, shape, np.zeros(4), np.ones(4), 0, 1, out)
+    np.testing.assert_array_equal(out, [[255, 0, 0, 0]])
+
+
+@EVERY_ISA
+@BITS
+def test_packing_in_blocks_gives_the_codes_of_packing_at_once(isa, bits):
+    case = Case(203, 37, bits)
+    x = case.x(np.float32)
+    with kernels.use(isa):
+        for rounding in ("nearest", "stochastic"):
+            whole = np.zeros(case.layout.n_bytes, np.uint8)
+            parts = np.full(case.layout.n_bytes, 3, np.uint8)
+            how = {"rounding": rounding, "seed": 9, "draw": 2}
+            native.pack_rows(x, case.layout, *case.grid, whole, 0, **how)
+            for start, stop in [(64, 203), (0, 16), (16, 64)]:
+                native.pack_rows(x[start:stop], case.layout, *case.grid, parts, start, **how, n_threads=2)
+            np.testing.assert_array_equal(whole, parts)
+
+
+@EVERY_ISA
+def test_nearest_rounding_takes_ties_to_even_and_stochastic_rounding_is_unbiased(isa):
+    steps = np.arange(0, 256, 0.25)
+    x = np.tile(steps, (64, 1))
+    shape = Layout(n_rows=64, n_columns=len(steps), bits=8)
+    offset, scale = np.zeros(len(steps)), np.ones(len(steps))
+    codes, out, total = np.zeros(shape.n_bytes, np.uint8), np.empty_like(x), np.zeros(len(steps))
+    with kernels.use(isa):
+        native.pack_rows(x, shape, offset, scale, codes, 0)
+        native.unpack_rows(codes, shape, offset, scale, 0, 64, out)
+        np.testing.assert_array_equal(out, np.minimum(np.rint(x), 255))
+        for draw in range(40):
+            native.pack_rows(x, shape, offset, scale, codes, 0, rounding="stochastic", seed=1, draw=draw)
+            native.unpack_rows(codes, shape, offset, scale, 0, 64, out)
+            total += out.sum(axis=0)
+    mean, wanted = total / (64 * 40), np.minimum(steps, 255)
+    # Each mean has a standard deviation of at most 0.5 / sqrt(2560) = 0.0099; 1024 of them stay within 5.
+    np.testing.assert_array_less(np.abs(mean - wanted), 0.05)
+    np.testing.assert_array_equal(mean[::4], steps[::4])
+
+
+@EVERY_ISA
+@BITS
+def test_codes_may_lie_at_any_address(isa, bits):
+    case = Case(50, 100, bits, 2)
+    with kernels.use(isa):
+        for shift in (1, 16, 33):
+            memory = np.full(case.layout.n_bytes + 64, 5, np.uint8)
+            codes = memory[shift : shift + case.layout.n_bytes]
+            native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0)
+            assert_same_bytes((codes,), expected("pack float32", case)[1:], shift)
+            assert (memory[:shift] == 5).all()
+            assert (memory[shift + len(codes) :] == 5).all()
+            truth = reference.packed_gradient(codes, case.layout, *case.grid, case.c)
+            assert_same_bytes(
+                (native.packed_gradient(codes, case.layout, *case.grid, case.c),), (truth,), shift
+            )
+
+
+def at_the_end_of_a_page(array):
+    """A copy of `array` whose next byte may not be read."""
+    pages = -(-array.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    guard = ctypes.addressof(ctypes.c_char.from_buffer(memory, pages * mmap.PAGESIZE))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    start = pages * mmap.PAGESIZE - array.nbytes
+    copy = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@EVERY_ISA
+@BITS
+def test_no_kernel_reads_past_the_end_of_an_array(isa, bits):
+    with kernels.use(isa):
+        for rows, columns in [(1, 1), (17, 33), (61, 47), (16, 32)]:
+            case = Case(rows, columns, bits, 3)
+            grid = [at_the_end_of_a_page(a) for a in case.grid]
+            for dtype in (np.float32, np.float64):
+                x = at_the_end_of_a_page(case.x(dtype))
+                codes = at_the_end_of_a_page(np.zeros_like(case.codes))
+                assert native.pack_rows(x, case.layout, *grid, codes, 0) == -1
+                native.column_scales(x, bits)
+                native.unpack_rows(codes, case.layout, *grid, 0, rows, x)
+            v, c = at_the_end_of_a_page(case.v), at_the_end_of_a_page(case.c)
+            w, p = at_the_end_of_a_page(case.weights(1)), at_the_end_of_a_page(case.probabilities)
+            native.packed_curvature(codes, case.layout, *grid, v, w, p, c)
+            native.packed_gradient(codes, case.layout, *grid, c)
+
+
+@EVERY_ISA
+def test_vectors_without_a_usable_scale_count_as_zero_and_bad_ones_give_nan(isa):
+    case = Case(20, 17, 8, 1)
+    with kernels.use(isa):
+        for value, wanted in [(0.0, 3.0), (5e-324, 3.0), (1e-306, 3.0), (np.nan, np.nan), (np.inf, np.nan)]:
+            v, out = np.full((1, 18), value), np.zeros((1, 20), np.float32)
+            v[0, -1] = 3.0
+            truth = out.copy()
+            native.packed_margins(case.codes, case.layout, *case.grid, v, out)
+            with np.errstate(invalid="ignore"):
+                reference.packed_margins(case.codes, case.layout, *case.grid, v, truth)
+            np.testing.assert_array_equal(out, np.full((1, 20), wanted, np.float32))
+            np.testing.assert_array_equal(out, truth)
+
+
+@EVERY_ISA
+def test_row_coefficients_of_any_size_are_kept_and_bad_ones_give_nan(isa):
+    case = Case(40, 17, 8, 1)
+    with kernels.use(isa):
+        for scale in (1e-45, 1e-38, 1e38):
+            c = (np.sign(case.c) * np.float32(scale)).astype(np.float32)
+            truth = reference.packed_gradient(case.codes, case.layout, *case.grid, c)
+            assert_same_bytes(
+                (native.packed_gradient(case.codes, case.layout, *case.grid, c),), (truth,), scale
+            )
+            assert truth.any()
+        for bad in (np.nan, np.inf):
+            c = case.c.copy()
+            c[0, 3] = bad
+            result = native.packed_gradient(case.codes, case.layout, *case.grid, c)
+            assert not np.isfinite(result).any()
+
+
+@EVERY_ISA
+@DTYPES
+@BITS
+def test_column_scales_survive_every_kind_of_column(isa, dtype, bits, rng):
+    n = 2_600
+    columns = [
+        np.full(n, 3.25),
+        np.full(n, -0.0),
+        rng.normal(size=n),
+        np.where(rng.random(n) < 0.01, rng.normal(size=n), 0),
+        np.concatenate([[1.0], np.zeros(n - 1)]),
+        rng.integers(0, 3, n),
+        np.where(rng.random(n) < 0.002, 1e6, rng.normal(size=n)),
+        np.where(rng.random(n) < 0.3, -0.0, 0.0),
+        1 + 1e-3 * np.arange(n),
+        np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)),
+        np.where(rng.random(n) < 0.1, -np.inf, 2.0),
+        np.full(n, np.finfo(dtype).tiny) * rng.random(n),
+        rng.choice([-1, 1], n) * float(np.finfo(dtype).max),
+    ]
+    sample = read_only(np.column_stack(columns).astype(dtype))
+    truth = reference.column_scales(sample, bits)
+    with kernels.use(isa):
+        for n_threads in THREADS:
+            assert_same_bytes(native.column_scales(sample, bits, n_threads=n_threads), truth, n_threads)
+    offset, scale, noise = truth
+    assert (offset[0], scale[0], noise[0]) == (3.25, 0, 0)
+    assert np.isfinite(offset).all()
+    assert np.isfinite(scale).all()
+    np.testing.assert_array_equal(offset.astype(dtype), offset)
+    np.testing.assert_array_equal(scale.astype(dtype), scale)
+    assert scale[4] > 0  # one value in one row is seen although the strided rows are constant
+    assert scale[6] < 1  # outliers do not set the range
+
+
+def bad_arguments():
+    case = Case(40, 20, 8, 2)
+    codes, (offset, scale) = case.codes, case.grid
+    out = np.zeros((2, 40), np.float32)
+    good = (codes, case.layout, offset, scale, case.v, out)
+
+    def but(position, value):
+        return tuple(value if i == position else argument for i, argument in enumerate(good))
+
+    return {
+        "codes is uint8 of shape (1535,); pass uint8 of shape (1536,)": but(0, codes[:-1]),
+        "codes is int8 of shape (1536,); pass uint8 of shape (1536,)": but(0, codes.view(np.int8)),
+        "codes is not contiguous; pass numpy.ascontiguousarray(codes)": but(0, np.repeat(codes, 2)[::2]),
+        "codes is a list; pass a NumPy array of uint8": but(0, codes.tolist()),
+        "offset is float32 of shape (20,); pass float64 of shape (20)": but(2, offset.astype(np.float32)),
+        "scale is float64 of shape (19,); pass float64 of shape (20)": but(3, scale[1:]),
+        "v is float64 of shape (2, 20); pass float64 of shape (any, 21)": but(4, case.v[:, 1:].copy()),
+        "v is not contiguous; pass numpy.ascontiguousarray(v)": but(4, np.asfortranarray(case.v)),
+        "out is float32 of shape (40,); pass float32 of shape (2, 40)": but(5, out[0]),
+        "out receives results but is read-only; pass a writable array": but(5, read_only(out.copy())),
+    }
+
+
+@pytest.mark.parametrize("message", bad_arguments())
+def test_arrays_that_cannot_be_used_are_refused_with_what_came_and_what_is_allowed(message):
+    with pytest.raises(DataError) as refusal:
+        native.packed_margins(*bad_arguments()[message])
+    assert str(refusal.value).replace(",)", ")") == message.replace(",)", ")")
+
+
+def test_other_arguments_are_checked_too():
+    case = Case(40, 20, 8, 2)
+    out = np.zeros((2, 40), np.float32)
+    with pytest.raises(ParameterError, match=r"segments=\(0, 9\); the matrix has segments 0 to 1"):
+        native.packed_margins(case.codes, case.layout, *case.grid, case.v, out, segments=(0, 9))
+    with pytest.raises(DataError, match="weights have 3 rows; pass 1, or"):
+        native.packed_curvature(case.codes, case.layout, *case.grid, case.v, case.weights(3), None, out)
+    codes = np.zeros(case.layout.n_bytes, np.uint8)
+    for first, rows in [(8, 16), (16, 10), (32, 16)]:
+        with pytest.raises(DataError, match="blocks of rows start at a multiple of 16"):
+            native.pack_rows(case.x(np.float32)[:rows], case.layout, *case.grid, codes, first)
+    with pytest.raises(DataError, match=r"rows \[39, 41\) of 40 into out with 2 rows"):
+        native.unpack_rows(codes, case.layout, *case.grid, 39, 2, np.zeros((2, 20)))
+    with pytest.raises(ParameterError, match="rounding='down' is unknown"):
+        native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0, rounding="down")
+    with pytest.raises(ParameterError, match="bits=5"):
+        native.column_scales(case.x(np.float32), 5)
+    with pytest.raises(DataError, match="sample has no rows"):
+        native.column_scales(np.zeros((0, 3)), 8)
