@@ -1,4 +1,4 @@
-"""Losses: caught exp that flushes denormals, log1p of a rounded sum, softmax without its largest margin removed.
+"""Losses: caught exp that flushes denormals, log1p of a rounded sum, softmax with margins not reduced.
 
 The truth is computed with 60 digits. Each of those breaks was made on purpose and seen to fail here; so were
 log1p without its correction term and a logistic slope that subtracts the label from a probability.

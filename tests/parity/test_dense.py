@@ -1,4 +1,4 @@
-"""Dense kernels: caught no FMA on one instruction set, panels that depend on the thread count, a spoiled triangle.
+"""Dense kernels: caught no FMA on one instruction set, panels that depend on threads, a spoiled triangle.
 
 Results have the same bits on every instruction set and for every number of threads, and are within the
 textbook error bounds. Each of those breaks (the last: Cholesky wrote above the diagonal) was made on purpose
