@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import forked, ours, peers, reference
+from benchmarks.disturbance import Disturbance, warning
 from benchmarks.harness import Record
 from benchmarks.problems import LinearProblem
 
@@ -42,6 +43,7 @@ def race(problem: LinearProblem, *, budget_s: float = 280.0, whole_fits: bool = 
     """
     start = time.perf_counter()
     best = reference.optimum(problem)
+    disturbance = Disturbance()
     turns = _Turns(problem, best, whole_fits)
     for _ in range(_FIRST_TURNS):
         turns.ours(_BITS)
@@ -69,6 +71,7 @@ def race(problem: LinearProblem, *, budget_s: float = 280.0, whole_fits: bool = 
         "ours": turns.record(),
         "peers": contestants,
         "skipped": skipped,
+        "other_cores": disturbance.other_cores,
         "seconds": time.perf_counter() - start,
     }
 
@@ -199,9 +202,8 @@ def table(result: list[Record]) -> str:
     for entry in entries:
         lines += [_line(entry, f"{accuracy:.0e}") for accuracy in entry["accuracies"]]
     reasons = {f"{name}: {why}" for entry in entries for name, why in entry["skipped"].items()}
-    return (
-        "\n".join([*lines, "", f"Left out: {'; '.join(sorted(reasons))}."]) if reasons else "\n".join(lines)
-    )
+    left_out = ["", f"Left out: {'; '.join(sorted(reasons))}."] if reasons else []
+    return "\n".join([*lines, *left_out]) + warning([entry.get("other_cores") for entry in entries])
 
 
 def _line(entry: Record, accuracy: str) -> str:

@@ -78,16 +78,20 @@ class _Memmap:
 
 def _turns(problem: Any, contestants: dict[str, Any], mapped: _Memmap | None, repeats: int) -> Record:
     from benchmarks import reference
+    from benchmarks.disturbance import Disturbance
 
     start = time.perf_counter()
     best = reference.optimum(problem)
     if mapped is not None:
         problem = _without_rows(problem)
+    disturbance = Disturbance()
     fits: dict[str, list[Any]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, options in contestants.items():
             fits[name].append(_fit(problem, options, mapped))
+    others = disturbance.other_cores  # of the fits alone
     return {
+        "other_cores": others,
         "contestants": {name: _times(problem, best, mine, mapped) for name, mine in fits.items()},
         "shape": list(problem.shape),
         "seconds": time.perf_counter() - start,
@@ -147,7 +151,13 @@ def table(result: list[Record]) -> str:
             cells = ["not reached" if s is None else f"{s:.3g}" for s in mine["reached"].values()]
             read = f"{mine['bytes_read'] / 1e9:.2f}"
             lines.append(f"| {record['name']} | {name} | {' | '.join(cells)} | {read} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + _disturbed(result)
+
+
+def _disturbed(result: list[Record]) -> str:
+    from benchmarks.disturbance import warning
+
+    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
 
 
 TABLES = {"ablation": table}

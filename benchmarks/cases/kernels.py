@@ -33,11 +33,14 @@ def runs() -> list[Run]:
 
 def measure(group: str, n: int, d: int) -> Record:
     """Measure all operations of a group."""
-    start = time.perf_counter()
+    from benchmarks.disturbance import Disturbance
+
+    start, disturbance = time.perf_counter(), Disturbance()
     makers = {"packed8": lambda: _packed(n, d, 8), "packed4": lambda: _packed(n, d, 4)}
     makers |= {"floats": lambda: _floats(n, d), "dense": lambda: _dense(d)}
     found = [_measured(*operation) for operation in makers[group]()]
-    return {"operations": found, "shape": [n, d], "seconds": time.perf_counter() - start}
+    seconds, others = time.perf_counter() - start, disturbance.other_cores
+    return {"operations": found, "shape": [n, d], "other_cores": others, "seconds": seconds}
 
 
 def _measured(name: str, call: Callable[[], Any], n_bytes: float, work: float) -> Record:
@@ -224,7 +227,13 @@ def table(result: list[Record]) -> str:
                 f"| {record['name']} | {op['name']} | {1e3 * op['seconds']:.3g} | {op['gb_s']:.3g} "
                 f"| {100 * op['share']:.0f} % | {work} |"
             )
-    return "\n".join(lines)
+    return "\n".join(lines) + _disturbed(result)
+
+
+def _disturbed(result: list[Record]) -> str:
+    from benchmarks.disturbance import warning
+
+    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
 
 
 TABLES = {"kernels": table}

@@ -26,14 +26,17 @@ def runs() -> list[Run]:
 
 def compare(n: int, d: int) -> Record:
     """Time our whole path, then scikit-learn's cold fits of a few values, then our path again."""
+    from benchmarks.disturbance import Disturbance
     from benchmarks.problems import embedding_problem
 
     problem = embedding_problem(n, d, fit_intercept=False)
+    disturbance = Disturbance()
     first, path = _path(problem)
     cold = {dtype: [_cold(problem, i, dtype, path) for i in TIMED] for dtype in ("float32", "float64")}
     second, _ = _path(problem)
     return {
         "seconds": min(first, second),
+        "other_cores": disturbance.other_cores,
         "ours_s": [first, second],
         "ours_estimated_gap": max(r.gap_estimate / r.objective for r in path.results),
         "ours_statuses": sorted({r.status.name for r in path.results}),
@@ -110,7 +113,13 @@ def table(result: list[Record]) -> str:
         sign = "> " if late else ""
         label = f"scikit-learn lbfgs, {dtype}, cold fits ({len(fits)} timed, the others interpolated)"
         lines.append(f"| {label} | {sign}{seconds:.3g} | {sign}{seconds / mine:.0f} | {worst:.0e} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + _disturbed(result)
+
+
+def _disturbed(result: list[Record]) -> str:
+    from benchmarks.disturbance import warning
+
+    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
 
 
 TABLES = {"path": table}
