@@ -232,66 +232,93 @@ inline void finish_stores() { _mm_sfence(); }
 inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 inline void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
-#else  // portable. (NEON comes here: vdotq_s32 wants signed x signed, so xor the codes with 0x80 and subtract mid.)
+#else  // portable, little-endian. (NEON comes here: vdotq_s32 wants signed x signed, so xor the codes with 0x80 and
+       // subtract mid.)
+static_assert(std::endian::native == std::endian::little);
+
+typedef uint8_t Codes16 __attribute__((vector_size(16)));
+typedef uint16_t Words8 __attribute__((vector_size(16)));
+typedef int16_t Shorts8 __attribute__((vector_size(16)));
+typedef int32_t Sums4 __attribute__((vector_size(16)));
 
 struct Bytes {
-  uint8_t at[64];
-};
-struct Codes16 {
-  uint8_t at[16];
+  Codes16 part[4];
 };
 struct Sums {
-  int32_t at[16];
+  Sums4 part[4];
 };
-using RowSums = Sums;
+struct RowSums {
+  Sums4 part;
+};
 
 inline constexpr int kRowVectors = 2;
 inline constexpr int kColumnSums = 4;
 
 inline Bytes load(const void* p) {
   Bytes x;
-  std::memcpy(x.at, p, 64);
+  std::memcpy(x.part, p, 64);
   return x;
 }
 inline Bytes splat(const int8_t* four) {
-  Bytes x;
-  for (int i = 0; i < 16; i++) std::memcpy(x.at + 4 * i, four, 4);
-  return x;
+  int32_t word;
+  std::memcpy(&word, four, 4);
+  const Codes16 x = (Codes16)Sums4{word, word, word, word};
+  return {{x, x, x, x}};
 }
 template <int BITS, int H>
 inline Bytes half(Bytes x) {
   if constexpr (BITS == 4)
-    for (auto& byte : x.at) byte = (H ? byte >> 4 : byte) & 15;
+#pragma GCC unroll 4
+    for (auto& part : x.part) part = (H ? part >> 4 : part) & 15;
   return x;
+}
+// A product of bytes fits 16 bits (255 * 128 < 2^15), a sum of two may not: products first, then 32-bit sums.
+inline Sums4 dot16(Sums4 s, Codes16 u, Codes16 v) {
+  const Shorts8 even = (Shorts8)((Words8)u & 255) * (((Shorts8)v << 8) >> 8);
+  const Shorts8 odd = (Shorts8)((Words8)u >> 8) * ((Shorts8)v >> 8);
+  s += (((Sums4)even << 16) >> 16) + ((Sums4)even >> 16);
+  return s + (((Sums4)odd << 16) >> 16) + ((Sums4)odd >> 16);
 }
 template <int BITS>
 inline Sums dot(Sums s, const Bytes& u, const Bytes& v) {
-  for (int i = 0; i < 16; i++)
-    for (int j = 4 * i; j < 4 * i + 4; j++) s.at[i] += u.at[j] * static_cast<int8_t>(v.at[j]);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) s.part[i] = dot16(s.part[i], u.part[i], v.part[i]);
   return s;
 }
-inline Bytes transposed(const Bytes& x) {
-  Bytes y;
-  for (int tile = 0; tile < 64; tile += 16)
-    for (int r = 0; r < 4; r++)
-      for (int c = 0; c < 4; c++) y.at[tile + 4 * c + r] = x.at[tile + 4 * r + c];
-  return y;
+template <int BITS>
+inline RowSums dot(RowSums s, const Bytes& u, const Bytes& v) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) s.part = dot16(s.part, u.part[i], v.part[i]);
+  return s;
 }
+// Interleaving the two halves of a tile twice transposes it.
+inline Codes16 interleaved(Codes16 x) {
+  const Sums4 high = __builtin_shufflevector((Sums4)x, (Sums4)x, 2, 3, 2, 3);
+  return __builtin_shufflevector(x, (Codes16)high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Bytes transposed(Bytes x) {
+#pragma GCC unroll 4
+  for (auto& part : x.part) part = interleaved(interleaved(part));
+  return x;
+}
+inline Sums sum_tiles(RowSums s0, RowSums s1, RowSums s2, RowSums s3) {
+  return {{s0.part, s1.part, s2.part, s3.part}};
+}
+inline RowSums row_sums(const Sums& s) { return {(s.part[0] + s.part[1]) + (s.part[2] + s.part[3])}; }
 inline Sums sum_tiles(const Sums& s0, const Sums& s1, const Sums& s2, const Sums& s3) {
-  const Sums* all[4] = {&s0, &s1, &s2, &s3};
-  Sums sums;
-  for (int g = 0; g < 4; g++)
-    for (int r = 0; r < 4; r++)
-      sums.at[4 * g + r] = all[g]->at[r] + all[g]->at[4 + r] + all[g]->at[8 + r] + all[g]->at[12 + r];
-  return sums;
+  return sum_tiles(row_sums(s0), row_sums(s1), row_sums(s2), row_sums(s3));
 }
 inline Sums zero() { return {}; }
-inline void store(int32_t* p, const Sums& s) { std::memcpy(p, s.at, 64); }
+inline void store(int32_t* p, const Sums& s) { std::memcpy(p, s.part, 64); }
 inline void add_to(int32_t* p, const Sums& s) {
-  for (int i = 0; i < 16; i++) p[i] += s.at[i];
+  int32_t sums[16];
+  store(sums, s);
+  for (int i = 0; i < 16; i++) p[i] += sums[i];
 }
 inline void add_scaled(double* out, const Sums& s, int32_t shift, double step) {
-  for (int i = 0; i < 16; i++) out[i] += step * static_cast<double>(s.at[i] - shift);
+  int32_t sums[16];
+  store(sums, s);
+  for (int i = 0; i < 16; i++) out[i] += step * static_cast<double>(sums[i] - shift);
 }
 inline void round16(const float* c, double factor, int8_t* out) {
   // Adding 1.5 * 2^52 rounds to the nearest even integer and leaves it in the low bits.
@@ -299,22 +326,25 @@ inline void round16(const float* c, double factor, int8_t* out) {
 }
 template <class Word>
 inline Codes16 low_bytes(const Word* words) {
+  uint8_t bytes[16];
+  for (int i = 0; i < 16; i++) bytes[i] = static_cast<uint8_t>(words[i]);
   Codes16 codes;
-  for (int i = 0; i < 16; i++) codes.at[i] = static_cast<uint8_t>(words[i]);
+  std::memcpy(&codes, bytes, 16);
   return codes;
 }
-inline Bytes tiles(const Codes16& r0, const Codes16& r1, const Codes16& r2, const Codes16& r3) {
-  const Codes16* rows[4] = {&r0, &r1, &r2, &r3};
-  Bytes x;
+inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
+  const Codes16 rows[4] = {r0, r1, r2, r3};
+  int32_t in[16], out[16];
+  std::memcpy(in, rows, 64);
   for (int tile = 0; tile < 4; tile++)
-    for (int r = 0; r < 4; r++) std::memcpy(x.at + 16 * tile + 4 * r, rows[r]->at + 4 * tile, 4);
-  return x;
+    for (int r = 0; r < 4; r++) out[4 * tile + r] = in[4 * r + tile];
+  return load(out);
 }
 inline Bytes low_and_high(Bytes low, const Bytes& high) {
-  for (int i = 0; i < 64; i++) low.at[i] = static_cast<uint8_t>(low.at[i] | high.at[i] << 4);
+  for (int i = 0; i < 4; i++) low.part[i] |= high.part[i] << 4;
   return low;
 }
-inline void store_past_cache(uint8_t* p, const Bytes& x) { std::memcpy(p, x.at, 64); }
+inline void store_past_cache(uint8_t* p, const Bytes& x) { std::memcpy(p, x.part, 64); }
 inline void finish_stores() {}
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
 inline void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }

@@ -62,6 +62,15 @@ def test_sizes_fit_together(n_rows, n_columns, bits):
     assert layout.n_bytes % 64 == 0
 
 
+@given(n_rows=st.integers(0, 200), n_columns=st.integers(1, 200), bits=st.sampled_from([4, 8]))
+def test_memory_for_codes_starts_at_a_cache_line(n_rows, n_columns, bits):
+    layout = Layout(n_rows=n_rows, n_columns=n_columns, bits=bits)
+    codes = layout.empty_codes()
+    assert codes.shape == (layout.n_bytes,)
+    assert codes.ctypes.data % 64 == 0
+    assert codes.flags.c_contiguous
+
+
 def test_no_rows_are_no_segments():
     np.testing.assert_array_equal(segment_bounds(0, 5), [0])
     assert len(Layout(n_rows=0, n_columns=5, bits=8).segments) == 1

@@ -103,7 +103,7 @@ def pack_source(
     sample = _range_sample(source, seed)
     check_finite_rows(sample, source, n_threads)
     offset, scale, noise = ops().column_scales(sample, bits, n_threads=n_threads)
-    codes = np.empty(layout.n_bytes, dtype=np.uint8)
+    codes = layout.empty_codes()
     for (first, _), rows in chunks(source, layout.segments):
         first_row = int(layout.segments[first])
         bad = ops().pack_rows(
