@@ -32,6 +32,7 @@ class Metric:
         self._problem = problem
         self._seed = seed
         self._exact = exact
+        self._by_curvature = False
         self.n_builds = 0
         self._take(sample)
 
@@ -55,8 +56,12 @@ class Metric:
 
     @property
     def is_faithful(self) -> bool:
-        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``."""
-        return self._curvature.is_faithful
+        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``.
+
+        Not with rows drawn by curvature: one that was drawn against the odds counts for many, and M is
+        too large in its direction if its curvature has grown since.
+        """
+        return self._curvature.is_faithful and not self._by_curvature
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``."""
@@ -98,6 +103,7 @@ class Metric:
             return False
         candidates = candidate_rows(self._problem)
         curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
+        self._by_curvature = True
         self._take(draw_by_curvature(self._problem, candidates, curvature, n_sample, self._seed))
         self.build_at(centre.coef)
         return True

@@ -13,7 +13,7 @@ from mezzotint.random import sample_rows, uniforms
 
 _STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
 _HELD_OUT = 128
-_MAX_CANDIDATES = 2**20
+_MAX_CANDIDATES = 2**17
 _FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
 
 
@@ -120,7 +120,7 @@ def everything(problem: Problem) -> RowSample:
 
 
 def candidate_rows(problem: Problem) -> NDArray[np.int64]:
-    """Return evenly spread rows to draw from, at most 2**20: it bounds the memory that drawing takes."""
+    """Return evenly spread rows to draw from, at most 2**17: it bounds the memory that drawing takes."""
     return np.arange(0, problem.n_rows, -(-problem.n_rows // _MAX_CANDIDATES), dtype=np.int64)
 
 
