@@ -32,7 +32,6 @@ class Metric:
         self._problem = problem
         self._seed = seed
         self._exact = exact
-        self._by_curvature = False
         self.n_builds = 0
         self._take(sample)
 
@@ -56,12 +55,12 @@ class Metric:
 
     @property
     def is_faithful(self) -> bool:
-        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``.
+        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``: only if M was made of all rows.
 
-        Not with rows drawn by curvature: one that was drawn against the odds counts for many, and M is
-        too large in its direction if its curvature has grown since.
+        A sampled row that is alone in some direction (a rare column) stands for many that are not there,
+        and the gap seems smaller than it is.
         """
-        return self._curvature.is_faithful and not self._by_curvature
+        return self._exact
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``."""
@@ -103,7 +102,6 @@ class Metric:
             return False
         candidates = candidate_rows(self._problem)
         curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
-        self._by_curvature = True
         self._take(draw_by_curvature(self._problem, candidates, curvature, n_sample, self._seed))
         self.build_at(centre.coef)
         return True

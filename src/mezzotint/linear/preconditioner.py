@@ -77,8 +77,6 @@ class SampleCurvature:
         self._group = np.zeros(1, dtype=np.int64)
         self._relative = np.ones(1)
         self._max_factors = max(1, _MAX_FACTOR_VALUES // min(shape) ** 2)
-        # Whether g M^-1 g can be taken for g H^-1 g: the sample sees every direction well.
-        self.is_faithful = exact or shape[0] >= 3 * shape[1]
         self.build_cost = _build_cost(*shape)
 
     def build(self, curvature: NDArray[np.float64]) -> int:
