@@ -32,7 +32,8 @@ PackedShape checked_shape(int64_t rows, int64_t columns, int bits) {
 }
 
 ColumnGrid checked_grid(const PackedShape& shape, const In<double, 1>& offset, const In<double, 1>& scale) {
-  require(size(offset, 0) == shape.columns && size(scale, 0) == shape.columns, "offset and scale need one entry per column");
+  require(size(offset, 0) == shape.columns && size(scale, 0) == shape.columns,
+          "offset and scale need one entry per column");
   return {offset.data(), scale.data()};
 }
 
@@ -73,7 +74,8 @@ void products(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int, int
   check_rows(coefficients, outputs, shape);
   check_rows(probabilities, outputs, shape);
   if (partials) {
-    require(coefficients.has_value() || (v && weights), "a transposed product needs row coefficients, or v and weights");
+    require(coefficients.has_value() || (v && weights),
+            "a transposed product needs row coefficients, or v and weights");
     require(size(*partials, 0) == range.count && size(*partials, 1) == outputs && size(*partials, 2) == columns + 1,
             "partials need shape (segments, K, n_columns + 1)");
   }

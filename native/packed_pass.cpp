@@ -30,7 +30,8 @@ double round_to_even(double x) { return (x + 0x1.8p52) - 0x1.8p52; }  // |x| < 2
 class WideVectors {
  public:
   WideVectors(const PackedOperand& x, const double* v, int64_t outputs)
-      : bytes_(2 * outputs * x.shape.groups() * kVectorBytes), scales_(static_cast<size_t>(outputs)), outputs_(outputs) {
+      : bytes_(2 * outputs * x.shape.groups() * kVectorBytes), scales_(static_cast<size_t>(outputs)),
+        outputs_(outputs) {
     for (int64_t k = 0; k < outputs; k++) split(x, v + k * (x.shape.columns + 1), k);
   }
   const int8_t* bytes() { return bytes_.get(); }
@@ -128,10 +129,12 @@ class SegmentPass {
     }
     for (int64_t k = 0; k < outputs_; k++) {
       float* c = c_.get() + k * width;
-      if (weights_.coefficients)
+      if (weights_.coefficients) {
         std::copy_n(weights_.coefficients + k * n + start, rows, c);
-      else
-        kernels_.weigh(rows, psi_.get() + k * width, weights_.weights + (weights_.weight_rows > 1 ? k * n : 0) + start, c);
+      } else {
+        const float* weights = weights_.weights + (weights_.weight_rows > 1 ? k * n : 0);
+        kernels_.weigh(rows, psi_.get() + k * width, weights + start, c);
+      }
     }
   }
 

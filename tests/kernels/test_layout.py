@@ -62,7 +62,7 @@ def test_sizes_fit_together(n_rows, n_columns, bits):
     assert layout.n_bytes % 64 == 0
 
 
-@given(n_rows=st.integers(0, 200), n_columns=st.integers(1, 200), bits=st.sampled_from([4, 8]))
+@given(n_rows=st.integers(1, 200), n_columns=st.integers(1, 200), bits=st.sampled_from([4, 8]))
 def test_memory_for_codes_starts_at_a_cache_line(n_rows, n_columns, bits):
     layout = Layout(n_rows=n_rows, n_columns=n_columns, bits=bits)
     codes = layout.empty_codes()
