@@ -38,14 +38,20 @@ class RowBuffers:
         shape = problem.n_outputs, problem.n_rows
         one = (1, problem.n_rows)
         softmax = problem.loss == "softmax"
-        weights = np.ones(problem.n_rows) if problem.weights is None else problem.weights
         return RowBuffers(
             psi=np.empty(shape, np.float32),
             eta=np.empty(shape, np.float32),
             scratch=np.empty(shape, np.float32),
             second=np.empty(shape if softmax else one, np.float32),
-            row_weights=weights[None].astype(np.float32) if softmax else None,
+            row_weights=_row_weights(problem) if softmax else None,
         )
+
+
+def _row_weights(problem: Problem) -> RowArray:
+    """Sample weights as the softmax products take them, shape (1, n)."""
+    if problem.weights is None:
+        return np.ones((1, problem.n_rows), np.float32)
+    return problem.weights[None].astype(np.float32)
 
 
 class InnerModel:

@@ -91,20 +91,22 @@ def _cost(size: int, d: int, iterations: float, packed_bytes: float, n_blocks: i
 def draw_sample(problem: Problem, size: int, seed: int) -> RowSample:
     """Draw `size` rows of positive weight without replacement, and a few more to hold out."""
     weights = problem.weights
-    eligible = np.arange(problem.n_rows) if weights is None else np.flatnonzero(weights > 0)
-    if size >= len(eligible):
+    eligible = None if weights is None else np.flatnonzero(weights > 0)
+    n_eligible = problem.n_rows if eligible is None else len(eligible)
+    if size >= n_eligible:
         return everything(problem)
-    drawn = np.sort(sample_rows(seed, len(eligible), min(len(eligible), size + _HELD_OUT), stream=_STREAM))
+    drawn = np.sort(sample_rows(seed, n_eligible, min(n_eligible, size + _HELD_OUT), stream=_STREAM))
     held = np.zeros(len(drawn), dtype=bool)
     held[np.linspace(0, len(drawn) - 1, len(drawn) - size).astype(np.int64)] = True
-    index = eligible[drawn[~held]].astype(np.int64)
+    drawn = drawn if eligible is None else eligible[drawn].astype(np.int64)
+    index = drawn[~held]
     sampled = np.ones(len(index)) if weights is None else weights[index]
     return RowSample(
         index=index,
         source=ArraySource(problem.source.rows(index)),
         weights=sampled,
         total=fixed_sum(sampled),
-        held_out=problem.source.rows(eligible[drawn[held]]),
+        held_out=problem.source.rows(drawn[held]),
     )
 
 
