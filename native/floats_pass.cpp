@@ -36,7 +36,8 @@ class GradientSums {
   void add(const X* x, int64_t n_rows, const A* tile, const Ahead<X>& ahead, double* partial) {
     products<X, A>().gradient(x, n_rows, d_, tile, sums_.get(), padded_, K_, ahead);
     for (int64_t k = 0; k < K_; k++)
-      for (int64_t r = 0; r < group_rows; r++) lanes_[k * 8 + r % 8] += static_cast<double>(tile[k * group_rows + r]);
+      for (int64_t half = 0; half < group_rows; half += 8)
+        for (int64_t r = 0; r < 8; r++) lanes_[k * 8 + r] += static_cast<double>(tile[k * group_rows + half + r]);
     rows_ += n_rows;
     if (std::is_same_v<A, float> && rows_ % flush_rows == 0) flush(partial);
   }
@@ -63,16 +64,19 @@ class GradientSums {
   Buffer<double> lanes_;
 };
 
-// How a group is cut and what each product of it prefetches; found by measurement. With one output, two
-// products want 8 rows, which the second then finds in the first-level cache; one product alone is best left
-// to the hardware, which follows rows well but not from row to row. The order of every sum is the same.
+// How a group is cut and what each product of it prefetches of the next one; found by measurement. One output
+// in double arithmetic wants 8 rows, which the second product then finds in the first-level cache. Fast
+// products are best left to the hardware, which follows rows well but not from row to row. The order of every
+// sum is the same.
 struct Plan {
   int64_t size;                         // rows at a time
   int64_t margins_rows, gradient_rows;  // of the next group, in this order
 };
+template <class A>
 Plan plan_of(int64_t K, bool margins, bool gradient) {
-  if (margins && gradient) return K == 1 ? Plan{8, 4, 4} : Plan{16, 8, 8};
-  return K == 1 ? Plan{16, 0, 4} : Plan{16, 16, 16};
+  const bool both = margins && gradient;
+  if (K == 1) return both && sizeof(A) == 8 ? Plan{8, 4, 4} : Plan{16, 0, 4};
+  return both ? Plan{16, 8, 8} : Plan{16, 16, 16};
 }
 
 // Rows [begin, begin + count) of those ahead, as far as there are any.
@@ -138,7 +142,7 @@ bool exact_pass(const FloatBlock<X>& block, const double* w, LossRows rows, doub
   const int64_t K = rows.K, d = block.d, padded = padded_columns(d);
   Buffer<double> coefficients(K * padded);
   pad_coefficients(w, K, d, padded, coefficients.get());
-  const Plan plan = plan_of(K, true, true);
+  const Plan plan = plan_of<double>(K, true, true);
   rows.phi = phi;
   return parallel_for(block.segments.count, n_threads, interrupt, [&](int64_t i) {
     GradientSums<X, double> sums(K, d);
@@ -165,7 +169,7 @@ template <class X>
 bool float_product(const FloatBlock<X>& block, const FloatProduct& product, int n_threads, Interrupt* interrupt) {
   const auto& kernels = products<X, X>();
   const int64_t K = product.K, d = block.d, padded = padded_columns(d), n = block.segments.n_rows;
-  const Plan plan = plan_of(K, product.v, product.partials);
+  const Plan plan = plan_of<X>(K, product.v, product.partials);
   Buffer<X> coefficients(K * padded);
   if (product.v) pad_coefficients(product.v, K, d, padded, coefficients.get());
   return parallel_for(block.segments.count, n_threads, interrupt, [&](int64_t i) {

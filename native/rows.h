@@ -11,7 +11,7 @@ namespace mezzotint::MZ_NS {
 #if defined(MZ_ISA_avx512)
 constexpr int rows_alone = 8, rows_shared = 4, classes_shared = 5, columns_alone = 4, columns_shared = 4;
 #elif defined(MZ_ISA_avx2)
-constexpr int rows_alone = 4, rows_shared = 2, classes_shared = 2, columns_alone = 4, columns_shared = 2;
+constexpr int rows_alone = 4, rows_shared = 1, classes_shared = 5, columns_alone = 4, columns_shared = 1;
 #else
 constexpr int rows_alone = 2, rows_shared = 2, classes_shared = 2, columns_alone = 2, columns_shared = 1;
 #endif
@@ -36,10 +36,10 @@ template <class X>
 MZ_INLINE void prefetch(const Ahead<X>& ahead, int64_t d, int64_t j) {
   for (int64_t r = 0; r < ahead.n_rows; r++) __builtin_prefetch(ahead.x + r * d + j, 0, 2);
 }
-// The share of rows [r, r + count) of n_rows in what is to be prefetched.
+// What steps [step, step + count) of n_steps prefetch of it.
 template <class X>
-MZ_INLINE Ahead<X> share(const Ahead<X>& ahead, int64_t r, int64_t count, int64_t n_rows, int64_t d) {
-  const int64_t begin = ahead.n_rows * r / n_rows, end = ahead.n_rows * (r + count) / n_rows;
+MZ_INLINE Ahead<X> share(const Ahead<X>& ahead, int64_t step, int64_t count, int64_t n_steps, int64_t d) {
+  const int64_t begin = ahead.n_rows * step / n_steps, end = ahead.n_rows * (step + count) / n_steps;
   return {ahead.x + begin * d, (end < ahead.n_rows ? end : ahead.n_rows) - begin};
 }
 
@@ -112,12 +112,12 @@ void margins(const X* x, int64_t n_rows, int64_t d, const A* w, int64_t padded, 
     return clear_rows(n_rows, 1, tile);
   }
   in_class_blocks<classes_shared>(K, [&](int64_t k, int count) {
+    const Ahead<X> now = share(ahead, k, count, K, d);
     with_count<classes_shared>(count, [&](auto c) {
       for (int r = 0; r < n_rows; r += rows_shared)
         dots<rows_shared, decltype(c)::value>(group.row + r, d, w + k * padded, padded,
-                                              tile + k * group_rows + r, share(ahead, r, rows_shared, n_rows, d));
+                                              tile + k * group_rows + r, share(now, r, rows_shared, n_rows, d));
     });
-    ahead.n_rows = 0;
   });
   clear_rows(n_rows, K, tile);
 }
@@ -171,11 +171,11 @@ void gradient(const X* x, int64_t n_rows, int64_t d, const A* tile, A* sums, int
   if (K == 1 && n_rows <= 8) return add_rows<8, 1, columns_alone>(group, d, tile, sums, padded, ahead);
   if (K == 1) return add_rows<16, 1, columns_alone>(group, d, tile, sums, padded, ahead);
   in_class_blocks<classes_shared>(K, [&](int64_t k, int count) {
+    const Ahead<X> now = share(ahead, k, count, K, d);
     with_count<classes_shared>(count, [&](auto c) {
       add_rows<16, decltype(c)::value, columns_shared>(group, d, tile + k * group_rows, sums + k * padded, padded,
-                                                       ahead);
+                                                       now);
     });
-    ahead.n_rows = 0;
   });
 }
 

@@ -70,12 +70,12 @@ MZ_INLINE Vec<T> zero() {
 template <class T>
 MZ_INLINE Vec<T> load(const T* p) {
   Vec<T> out;
-  std::memcpy(&out, p, 64);
+  MZ_EACH_PART(i) std::memcpy(&out.part[i], p + i * Vec<T>::part_lanes, part_bytes);  // by parts: they stay in registers
   return out;
 }
 template <class T>
 MZ_INLINE void store(T* p, const Vec<T>& v) {
-  std::memcpy(p, &v, 64);
+  MZ_EACH_PART(i) std::memcpy(p + i * Vec<T>::part_lanes, &v.part[i], part_bytes);
 }
 // The first count < lanes elements; the others are 0, and their memory is not touched.
 template <class T>
@@ -175,8 +175,9 @@ MZ_INLINE F64 select_equal(const F64& a, const F64& b, const F64& yes, const F64
 
 template <class To, class From>
 MZ_INLINE Vec<To> bits_as(const Vec<From>& v) {
+  using T = To;
   Vec<To> out;
-  std::memcpy(&out, &v, 64);
+  MZ_EACH_PART(i) out.part[i] = (typename Vec<To>::Part)v.part[i];
   return out;
 }
 MZ_INLINE F64 absolute(const F64& v) {
