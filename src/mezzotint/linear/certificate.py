@@ -1,5 +1,6 @@
 """How far a point can be from the optimum: an estimate and a rigorous bound."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,27 @@ def certify(problem: Problem, point: Evaluation, gap_estimate: float) -> Certifi
         gap_bound=squared / (2 * problem.penalty) + _SLACK * abs(point.value),
         coef_bound=float(np.sqrt(squared)) / problem.penalty,
     )
+
+
+def certify_at_best_intercept(
+    problem: Problem,
+    point: Evaluation,
+    gap_estimate: float,
+    buffers: RowBuffers,
+    evaluate: Callable[[Coef], Evaluation],
+) -> tuple[Evaluation, Certificate]:
+    """Minimise the intercept exactly, then certify there; returns the last point with its certificate.
+
+    Without curvature the step in the intercept may fail: then the point stays and the bounds are inf.
+    """
+    if problem.fit_intercept and problem.penalty > 0:
+        best = with_best_intercept(problem, point, buffers)
+        if best is not None:
+            shifted = evaluate(best)
+            if not shifted.value <= point.value + _SLACK * abs(point.value):
+                return point, Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
+            point = shifted
+    return point, certify(problem, point, gap_estimate)
 
 
 def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers) -> Coef | None:

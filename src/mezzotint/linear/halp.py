@@ -19,9 +19,10 @@ from mezzotint.errors import ParameterError
 from mezzotint.kernels import ops
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import ROW_GROUP
-from mezzotint.linear.certificate import certify
+from mezzotint.linear.certificate import certify_at_best_intercept
 from mezzotint.linear.design import Coef
 from mezzotint.linear.halp_pace import Coordinates, Pace, coordinates_of
+from mezzotint.linear.model import RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.packed import PackedMatrix
@@ -329,7 +330,9 @@ class _Halp:
             self._report(len(self._trace), iteration)
 
     def _finish(self, centre: Evaluation, status: Status, n_iter: int) -> Result:
-        certificate = certify(self.problem, centre, self._trace[-1].gap_estimate)
+        centre, certificate = certify_at_best_intercept(
+            self.problem, centre, self._trace[-1].gap_estimate, RowBuffers.of(self.problem), self._evaluate
+        )
         return Result(
             coef=centre.coef,
             status=status,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
-from mezzotint.linear.certificate import certify, with_best_intercept
+from mezzotint.linear.certificate import certify_at_best_intercept
 from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
 from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import InnerModel, RowBuffers
@@ -368,28 +368,17 @@ class _Newton:
         if self._report is not None:
             self._report(len(self._trace), iteration)
 
-    def _at_best_intercept(self, centre: Evaluation) -> tuple[Evaluation, bool]:
-        """Return the last point and whether bounds hold there: without curvature the step may fail."""
-        if not self.problem.fit_intercept or self.problem.penalty == 0:
-            return centre, True
-        best = with_best_intercept(self.problem, centre, self._buffers)
-        if best is None:
-            return centre, True
-        shifted = self._evaluate(best)
-        if shifted.value <= centre.value + 1e-15 * abs(centre.value):
-            return shifted, True
-        return centre, False
-
     def _finish(self, centre: Evaluation, status: Status, n_iter: int, decrement: float) -> Result:
-        centre, bounded = self._at_best_intercept(centre)
-        certificate = certify(self.problem, centre, 0.5 * decrement)
+        centre, certificate = certify_at_best_intercept(
+            self.problem, centre, 0.5 * decrement, self._buffers, self._evaluate
+        )
         return Result(
             coef=centre.coef,
             status=status,
             objective=centre.value,
             gap_estimate=certificate.gap_estimate,
-            gap_bound=certificate.gap_bound if bounded else np.inf,
-            coef_bound=certificate.coef_bound if bounded else np.inf,
+            gap_bound=certificate.gap_bound,
+            coef_bound=certificate.coef_bound,
             solver="exact" if self._mode == Mode.EXACT else "newton",
             n_iter=n_iter,
             trace=tuple(self._trace),
