@@ -50,19 +50,16 @@ def _data() -> np.ndarray:
     return np.ones(_BYTES // 8, np.uint64)
 
 
-def plain_read(n_threads: int, repeats: int = 5) -> float:
-    """Best bytes per second of a plain read by several threads; NaN without a C compiler."""
+def plain_read(n_threads: int) -> float:
+    """Bytes per second of one plain read by several threads; NaN without a C compiler."""
     function = _reader()
     if function is None:
         return float("nan")
     parts = np.array_split(_data(), n_threads)
-    best = np.inf
-    for _ in range(repeats):
-        threads = [threading.Thread(target=function, args=(part.ctypes.data, part.size)) for part in parts]
-        start = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        best = min(best, time.perf_counter() - start)
-    return _BYTES / best
+    threads = [threading.Thread(target=function, args=(part.ctypes.data, part.size)) for part in parts]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return _BYTES / (time.perf_counter() - start)

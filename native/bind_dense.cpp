@@ -27,10 +27,13 @@ int64_t bound_cholesky(Out<T, 2> m, int n_threads) {
 }
 
 template <class T>
-void bound_solve(In<T, 2> l, Out<double, 2> x) {
-  require(l.shape(0) == l.shape(1) && x.shape(1) == l.shape(0), "factor must be (d, d) and x (K, d)");
+void bound_solve(In<T, 3> l, Out<double, 2> x, int n_threads) {
+  const int64_t G = static_cast<int64_t>(l.shape(0)), K = static_cast<int64_t>(x.shape(0));
+  require(l.shape(1) == l.shape(2) && x.shape(1) == l.shape(1), "factors must be (G, d, d) and x (K, d)");
+  require(K == 0 || (G >= 1 && G <= K), "there must be a factor, and no more than rows of x");
+  require(n_threads >= 1, "n_threads must be at least 1");
   nb::gil_scoped_release release;
-  cholesky_solve<T>(l.data(), static_cast<int64_t>(l.shape(0)), x.data(), static_cast<int64_t>(x.shape(0)));
+  cholesky_solve<T>({l.data(), G, static_cast<int64_t>(l.shape(1))}, x.data(), K, n_threads);
 }
 
 double bound_dot(In<double, 1> a, In<double, 1> b) {
@@ -38,12 +41,19 @@ double bound_dot(In<double, 1> a, In<double, 1> b) {
   return dot(a.data(), b.data(), static_cast<int64_t>(a.size()));
 }
 
+void bound_dots(In<double, 2> a, In<double, 2> b, Out<double, 1> out) {
+  const size_t K = a.shape(0), m = a.shape(1);
+  require(b.shape(0) == K && b.shape(1) == m && out.size() == K, "a and b must be (K, m) and out (K,)");
+  for (size_t k = 0; k < K; k++) out.data()[k] = dot(a.data() + k * m, b.data() + k * m, static_cast<int64_t>(m));
+}
+
 template <class T>
 void bind_of(nb::module_& m) {
   m.def("gram", &bound_gram<T>, nb::arg("a").noconvert(), nb::arg("weights").noconvert().none(),
         nb::arg("out").noconvert(), nb::arg("n_threads"));
   m.def("cholesky", &bound_cholesky<T>, nb::arg("m").noconvert(), nb::arg("n_threads"));
-  m.def("cholesky_solve", &bound_solve<T>, nb::arg("factor").noconvert(), nb::arg("x").noconvert());
+  m.def("cholesky_solve", &bound_solve<T>, nb::arg("factors").noconvert(), nb::arg("x").noconvert(),
+        nb::arg("n_threads"));
 }
 
 }  // namespace
@@ -52,6 +62,7 @@ void bind_dense(nb::module_& m) {
   bind_of<float>(m);
   bind_of<double>(m);
   m.def("dot", &bound_dot, nb::arg("a").noconvert(), nb::arg("b").noconvert());
+  m.def("dots", &bound_dots, nb::arg("a").noconvert(), nb::arg("b").noconvert(), nb::arg("out").noconvert());
 }
 
 }  // namespace mezzotint

@@ -1,6 +1,9 @@
 // Bindings of the floats area. Every size is checked here before memory is touched; the Python side
 // (kernels/native_floats.py) allocates the outputs.
+#include <algorithm>
+
 #include "bind.h"
+#include "buffer.h"
 #include "floats_pass.h"
 
 namespace mezzotint {
@@ -157,6 +160,29 @@ int64_t nonfinite(In<X, 2> x, int n_threads) {
   return first_nonfinite<X>(x.data(), static_cast<int64_t>(x.size()), threads);
 }
 
+void sum_of_scaled(Out<float, 1> target, double factor, In<float, 1> source, int n_threads) {
+  require_shape(source, {static_cast<int64_t>(target.size())}, "both vectors must have the same length");
+  const int threads = checked_threads(n_threads);
+  nb::gil_scoped_release release;
+  add_scaled(target.data(), static_cast<float>(factor), source.data(), static_cast<int64_t>(target.size()), threads);
+}
+
+// partials (count, width); see parallel.h for the order of the sum.
+void sum_of_partials(In<double, 2> partials, Out<double, 1> out, int n_threads) {
+  constexpr int64_t columns = 64;  // of a strip that stays in cache
+  const int64_t count = static_cast<int64_t>(partials.shape(0)), width = static_cast<int64_t>(partials.shape(1));
+  require_shape(out, {width}, "out must have one element per column");
+  const int threads = checked_threads(n_threads);
+  nb::gil_scoped_release release;
+  parallel_for((width + columns - 1) / columns, threads, nullptr, [&](int64_t strip) {
+    const int64_t first = strip * columns, live = std::min(columns, width - first);
+    Buffer<double> rows((count + 1) * live);
+    for (int64_t i = 0; i < count; i++) std::copy_n(partials.data() + i * width + first, live, &rows[i * live]);
+    tree_sum(rows.get(), count, live);
+    std::copy_n(rows.get(), live, out.data() + first);
+  });
+}
+
 // No conversions: a converted copy of an output would be written and lost.
 template <class X>
 void bind_of(nb::module_& m) {
@@ -186,6 +212,9 @@ void bind_floats(nb::module_& m) {
   m.def("line_slope", &slope, nb::arg("loss"), nb::arg("phi").noconvert(), nb::arg("psi").noconvert().none(),
         nb::arg("eta").noconvert(), nb::arg("t"), nb::arg("y").noconvert(), nb::arg("weights").noconvert().none(),
         nb::arg("n_threads"));
+  m.def("add_scaled", &sum_of_scaled, nb::arg("target").noconvert(), nb::arg("factor"), nb::arg("source").noconvert(),
+        nb::arg("n_threads"));
+  m.def("tree_sum", &sum_of_partials, nb::arg("partials").noconvert(), nb::arg("out").noconvert(), nb::arg("n_threads"));
   m.def("loss_sum", &sum_of_losses, nb::arg("loss"), nb::arg("phi").noconvert(), nb::arg("y").noconvert(),
         nb::arg("weights").noconvert().none(), nb::arg("n_threads"));
 }

@@ -125,8 +125,12 @@ bool cholesky(T* m, int64_t d, int64_t& pivot, int n_threads, Interrupt* interru
 }
 
 template <class T>
-void cholesky_solve(const T* l, int64_t d, double* x, int64_t K) {
-  operations<T>().solve(l, d, x, K);
+void cholesky_solve(const FactorList<T>& factors, double* x, int64_t K, int n_threads) {
+  const int64_t G = factors.count, d = factors.d;
+  const auto first_row = [&](int64_t g) { return (g * K + G - 1) / G; };
+  parallel_for(K == 0 ? 0 : G, n_threads, nullptr, [&](int64_t g) {
+    operations<T>().solve(factors.first + g * d * d, d, x + first_row(g) * d, first_row(g + 1) - first_row(g));
+  });
 }
 
 double dot(const double* a, const double* b, int64_t count) { return active().dense->dot(a, b, count); }
@@ -134,7 +138,7 @@ double dot(const double* a, const double* b, int64_t count) { return active().de
 #define MZ_INSTANTIATE(T)                                                                            \
   template bool gram(const T*, int64_t, int64_t, const double*, T*, int, Interrupt*);                \
   template bool cholesky(T*, int64_t, int64_t&, int, Interrupt*);                                    \
-  template void cholesky_solve(const T*, int64_t, double*, int64_t);
+  template void cholesky_solve(const FactorList<T>&, double*, int64_t, int);
 MZ_INSTANTIATE(float)
 MZ_INSTANTIATE(double)
 

@@ -16,7 +16,14 @@ template <class T>
 bool cholesky(T* m, int64_t d, int64_t& pivot, int n_threads, Interrupt* interrupt);
 
 template <class T>
-void cholesky_solve(const T* l, int64_t d, double* x, int64_t K);
+struct FactorList {
+  const T* first;  // count matrices (d, d) after one another
+  int64_t count, d;
+};
+
+// x (K, d): row k by factor k * count / K.
+template <class T>
+void cholesky_solve(const FactorList<T>& factors, double* x, int64_t K, int n_threads);
 
 double dot(const double* a, const double* b, int64_t count);
 

@@ -240,6 +240,13 @@ double loss_sum(LossRows rows, int64_t n, int n_threads) {
   });
 }
 
+void add_scaled(float* target, float factor, const float* source, int64_t count, int n_threads) {
+  constexpr int64_t chunk = int64_t{1} << 16;
+  parallel_for((count + chunk - 1) / chunk, n_threads, nullptr, [&](int64_t i) {
+    for (int64_t j = i * chunk; j < std::min(count, (i + 1) * chunk); j++) target[j] += factor * source[j];
+  });
+}
+
 #define MZ_INSTANTIATE(X)                                                                                      \
   template bool exact_pass(const FloatBlock<X>&, const double*, LossRows, double*, double*, double*, int,      \
                            Interrupt*);                                                                        \

@@ -47,4 +47,7 @@ bool curvature_rows(LossRows rows, int64_t n, float* c, float* second, int n_thr
 double line_slope(LossRows rows, int64_t n, int n_threads);
 double loss_sum(LossRows rows, int64_t n, int n_threads);
 
+// target += factor * source, product and sum rounded.
+void add_scaled(float* target, float factor, const float* source, int64_t count, int n_threads);
+
 }  // namespace mezzotint

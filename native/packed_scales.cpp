@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kMaxStridedRows = 1024;
 constexpr double kRangeFactor = 4;
 constexpr double kQuantile = 0.99;
+constexpr int64_t kEnough = 100;  // distances from the median that a quantile of the strided rows needs
 constexpr double kShrink4Bit[] = {1.0, 0.85, 0.7, 0.6, 0.5, 0.4};
 constexpr int kWidth = 32;  // columns of one task: loops over them become vector code
 
@@ -87,29 +88,52 @@ double select(double* values, int64_t count, int64_t rank) {
   }
 }
 
-// Median and reach (4 x a high quantile of the distance from it) of each column of a sample.
+// Median and reach (4 x a high quantile of the distance from it) of each column of a sample. A reach that bounds no
+// value between `least` and `greatest` is not computed but infinite.
 class Spread {
  public:
-  explicit Spread(const Sampled& sampled) : column_(sampled.rows) {
-    for (int j = 0; j < kWidth; j++) measure(sampled, j);
+  // value(i, j) is column j in row i of all `rows`, of which `sampled` holds some.
+  template <class T, class Value>
+  Spread(const Sampled& sampled, int64_t rows, Value value, const T* least, const T* greatest) : column_(rows) {
+    for (int j = 0; j < kWidth; j++) {
+      find_median(sampled, j);
+      const double farthest = std::max(median[j] - least[j], greatest[j] - median[j]);
+      Distances found = distances(sampled.rows, j, farthest, [&](int64_t i) { return column_[i]; });
+      if (found.count < kEnough && sampled.rows < rows)
+        found = distances(rows, j, farthest, [&](int64_t i) { return static_cast<double>(value(i, j)); });
+      set_reach(found, j);
+    }
   }
   double median[kWidth], reach[kWidth];
 
  private:
-  void measure(const Sampled& sampled, int j) {
+  struct Distances {
+    int64_t count, within;  // those that are not zero; those among them whose reach would bound some value
+  };
+
+  void find_median(const Sampled& sampled, int j) {
     double* begin = column_.get();
     for (int64_t i = 0; i < sampled.rows; i++) begin[i] = sampled.values[i * kWidth + j];
     median[j] = select(begin, sampled.rows, (sampled.rows - 1) / 2) + 0.0;  // no negative zero
-    int64_t count = 0;
-    for (int64_t i = 0; i < sampled.rows; i++) {
-      const double distance = std::abs(begin[i] - median[j]);
-      begin[count] = distance;
-      count += distance > 0;
+  }
+
+  template <class Value>
+  Distances distances(int64_t rows, int j, double farthest, Value value) {
+    Distances found{0, 0};
+    for (int64_t i = 0; i < rows; i++) {
+      const double distance = std::abs(value(i) - median[j]);
+      column_[found.count] = distance;
+      found.count += distance > 0;
+      found.within += distance > 0 && kRangeFactor * distance < farthest;
     }
+    return found;
+  }
+
+  void set_reach(const Distances& found, int j) {
     reach[j] = std::numeric_limits<double>::infinity();
-    if (count == 0) return;
-    const auto rank = static_cast<int64_t>(kQuantile * static_cast<double>(count - 1));
-    reach[j] = kRangeFactor * select(begin, count, rank);
+    if (found.count == 0) return;
+    const auto rank = static_cast<int64_t>(kQuantile * static_cast<double>(found.count - 1));
+    if (found.within > rank) reach[j] = kRangeFactor * select(column_.get(), found.count, rank);
   }
 
   Buffer<double> column_;
@@ -120,25 +144,26 @@ template <class T>
 class ScaleTask {
  public:
   ScaleTask(const T* sample, int64_t rows, int64_t columns, int64_t first)
-      : stride_((rows + kMaxStridedRows - 1) / kMaxStridedRows), values_((rows + stride_ - 1) / stride_ * kWidth) {
-    const int width = static_cast<int>(std::min<int64_t>(kWidth, columns - first));
-    for (int j = 0; j < kWidth; j++) least_[j] = greatest_[j] = j < width ? finite_or_zero(sample[first + j]) : T(0);
+      : sample_(sample + first), rows_(rows), columns_(columns),
+        width_(static_cast<int>(std::min<int64_t>(kWidth, columns - first))),
+        stride_((rows + kMaxStridedRows - 1) / kMaxStridedRows), values_((rows + stride_ - 1) / stride_ * kWidth) {
+    for (int j = 0; j < kWidth; j++) least_[j] = greatest_[j] = value(0, j);
     for (int64_t i = 0; i < rows; i++) {
-      const T* row = sample + i * columns + first;
-      for (int j = 0; j < width; j++) {
-        const T x = finite_or_zero(row[j]);
+      for (int j = 0; j < width_; j++) {
+        const T x = finite_or_zero(sample_[i * columns + j]);
         least_[j] = x < least_[j] ? x : least_[j];
         greatest_[j] = x > greatest_[j] ? x : greatest_[j];
       }
       if (i % stride_) continue;
-      for (int j = 0; j < width; j++) values_[i / stride_ * kWidth + j] = finite_or_zero(row[j]);
+      for (int j = 0; j < width_; j++) values_[i / stride_ * kWidth + j] = finite_or_zero(sample_[i * columns + j]);
     }
     sampled_ = {values_.get(), (rows + stride_ - 1) / stride_};
   }
 
   Grid choose(int bits, double* noise) {
     const double levels = (1 << bits) - 1;
-    const Spread spread(sampled_);
+    const auto all = [this](int64_t i, int j) { return value(i, j); };
+    const Spread spread(sampled_, rows_, all, least_, greatest_);
     const Grid full = grid(spread, 1.0, levels);
     Grid best = full;
     double least[kWidth], error[kWidth];
@@ -160,6 +185,8 @@ class ScaleTask {
   }
 
  private:
+  T value(int64_t i, int j) const { return j < width_ ? finite_or_zero(sample_[i * columns_ + j]) : T(0); }
+
   Grid grid(const Spread& spread, double factor, double levels) const {
     Grid g;
     for (int j = 0; j < kWidth; j++) {
@@ -176,6 +203,9 @@ class ScaleTask {
 
   static constexpr double kLargest = std::numeric_limits<T>::max();
 
+  const T* sample_;  // first of the columns in row 0
+  int64_t rows_, columns_;
+  int width_;
   int64_t stride_;
   Buffer<double> values_;
   T least_[kWidth], greatest_[kWidth];

@@ -29,7 +29,7 @@ def compare(n: int, d: int, kind: str = "spectrum", **options: object) -> Record
     from benchmarks.race import race
 
     make = badly_scaled_problem if kind == "columns" else embedding_problem
-    return race(make(n, d, fit_intercept=False, **options), budget_s=110)
+    return race(make(n, d, fit_intercept=False, **options), budget_s=240)
 
 
 def table(result: list[Record]) -> str:

@@ -13,7 +13,7 @@ PROBLEMS = {
 
 def runs() -> list[Run]:
     """One race per problem."""
-    n, d = (5_000, 64) if quick() else (200_000, 512)
+    n, d = (5_000, 64) if quick() else (200_000, 768)
     return [
         Run(name, "compare", {"name": name, "n": n, "d": d, **options}, limit_s=600, repeats=1)
         for name, options in PROBLEMS.items()
@@ -25,7 +25,7 @@ def compare(n: int, d: int, **options: object) -> Record:
     from benchmarks.problems import embedding_problem
     from benchmarks.race import race
 
-    return race(embedding_problem(n, d, "squared", fit_intercept=False, **options), budget_s=150)
+    return race(embedding_problem(n, d, "squared", fit_intercept=False, **options), budget_s=240)
 
 
 def table(result: list[Record]) -> str:

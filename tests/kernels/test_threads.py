@@ -123,6 +123,21 @@ def gram(p, n_threads):
     return native.gram(p.x, p.weights, n_threads=n_threads)
 
 
+def cholesky_solve(p, n_threads):
+    factors = np.stack([np.eye(N_COLUMNS) * (k + 2) for k in range(N_OUTPUTS)])
+    return native.cholesky_solve(factors, p.v[:, :-1].copy(), n_threads=n_threads)
+
+
+def tree_sum(p, n_threads):
+    return native.tree_sum(p.y.reshape(-1, 5), n_threads=n_threads), native.tree_sum(p.y, n_threads=n_threads)
+
+
+def add_scaled(p, n_threads):
+    target = p.rows()
+    native.add_scaled(target, 0.3, p.c, n_threads=n_threads)
+    return target
+
+
 OPERATIONS = [
     column_scales,
     pack_rows,
@@ -140,6 +155,9 @@ OPERATIONS = [
     first_nonfinite,
     gram,
     cholesky,
+    cholesky_solve,
+    tree_sum,
+    add_scaled,
 ]
 PRESENT = [operation for operation in OPERATIONS if hasattr(native, operation.__name__)]
 

@@ -121,12 +121,30 @@ def test_solutions_have_the_same_bits_everywhere_and_a_small_residual(dtype, rng
         assert native.cholesky(m) == -1
         m[np.triu_indices(d, 1)] = np.nan  # not read
         b = read_only(rng.normal(size=(n_right, d)))
-        (x,) = everywhere(lambda _, m=m, b=b: (native.cholesky_solve(read_only(m), b),))
+        (x,) = everywhere(lambda _, m=m, b=b: (native.cholesky_solve(read_only(m)[None], b),))
         lower = np.tril(m).astype(Wide)
         size = (np.abs(lower) @ np.abs(lower.T) @ np.abs(x.T).astype(Wide)).T
         # Higham, theorem 10.4, with a factor that is exact: gamma(2 (d + 1))
         assert (np.abs((lower @ lower.T @ x.T.astype(Wide)).T - b) <= gamma(2 * d + 2, 2**-53) * size).all()
-        np.testing.assert_allclose(x, reference.cholesky_solve(np.tril(m), b), rtol=0, atol=d * 1e-12)
+        np.testing.assert_allclose(x, reference.cholesky_solve(np.tril(m)[None], b), rtol=0, atol=d * 1e-12)
+
+
+@DTYPES
+def test_rows_are_solved_with_the_factor_of_their_group(dtype, rng):
+    for d, (n_factors, n_right) in itertools.product((3, 16, 1_030), ((1, 4), (2, 2), (2, 5), (3, 7))):
+        factors = np.stack([np.eye(d, dtype=dtype) * (k + 1) for k in range(n_factors)])
+        b = rng.normal(size=(n_right, d))
+        (x,) = everywhere(lambda t, f=factors, b=b: (native.cholesky_solve(f, b, n_threads=t),))
+        squares = (np.arange(n_right) * n_factors // n_right + 1.0) ** 2
+        np.testing.assert_allclose(x * squares[:, None], b, rtol=1e-15)
+        if d < 20:
+            np.testing.assert_array_equal(x, reference.cholesky_solve(factors, b))
+
+
+def test_dots_are_the_dots_of_the_rows(rng):
+    a, b = rng.normal(size=(2, 5, 19))
+    for ops in (native, reference):
+        np.testing.assert_array_equal(ops.dots(a, b), [ops.dot(x, y) for x, y in zip(a, b, strict=True)])
 
 
 def test_dot_has_the_same_bits_everywhere_and_is_within_its_bound(rng):
@@ -149,9 +167,12 @@ def test_arguments_that_do_not_fit_are_refused_before_memory_is_touched():
         (lambda: native.cholesky(a[:2].copy()), ValueError),
         (lambda: native.cholesky(read_only(a.copy())), TypeError),
         (lambda: native.cholesky(a.T[::-1]), TypeError),
-        (lambda: native.cholesky_solve(a[:3].copy(), b), ValueError),
-        (lambda: native.cholesky_solve(a, b[:, :3]), ValueError),
+        (lambda: native.cholesky_solve(a[None, :3].copy(), b), ValueError),
+        (lambda: native.cholesky_solve(a[None], b[:, :3]), ValueError),
+        (lambda: native.cholesky_solve(np.stack([a] * 3), b), ValueError),  # more factors than rows
+        (lambda: native.cholesky_solve(np.empty((0, 4, 4)), b), ValueError),
         (lambda: native.dot(b, a), ValueError),
+        (lambda: native.dots(b, a), ValueError),
     ):
         with pytest.raises(error):
             call()

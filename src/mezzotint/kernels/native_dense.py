@@ -25,10 +25,10 @@ def cholesky(m: NDArray[Any], *, n_threads: int = 1) -> int:
     return int(_native.cholesky(m, n_threads))
 
 
-def cholesky_solve(factor: NDArray[Any], b: Float64) -> Float64:
+def cholesky_solve(factors: NDArray[Any], b: Float64, *, n_threads: int = 1) -> Float64:
     """See ``reference.dense.cholesky_solve``."""
     x = np.array(b, order="C")
-    _native.cholesky_solve(factor, x)
+    _native.cholesky_solve(factors, x, n_threads)
     return x
 
 
@@ -37,4 +37,11 @@ def dot(a: Float64, b: Float64) -> float:
     return float(_native.dot(a.reshape(-1), b.reshape(-1)))
 
 
-__all__ = ["cholesky", "cholesky_solve", "dot", "gram"]
+def dots(a: Float64, b: Float64) -> Float64:
+    """See ``reference.dense.dots``."""
+    out = np.empty(len(a))
+    _native.dots(np.ascontiguousarray(a), np.ascontiguousarray(b), out)
+    return out
+
+
+__all__ = ["cholesky", "cholesky_solve", "dot", "dots", "gram"]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import _native
-from mezzotint.kernels.partials import tree_sum
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -109,7 +108,21 @@ def loss_sum(loss: str, phi: Float64, y: Float64, weights: Float64 | None, *, n_
     return float(_native.loss_sum(loss, phi, y, weights, n_threads))
 
 
+def add_scaled(target: Float32, factor: float, source: Float32, *, n_threads: int = 1) -> None:
+    """See ``reference.floats.add_scaled``."""
+    _native.add_scaled(target.reshape(-1), factor, source.reshape(-1), n_threads)
+
+
+def tree_sum(partials: Float64, *, n_threads: int = 1) -> Float64:
+    """See ``reference.floats.tree_sum``."""
+    out = np.zeros(partials.shape[1:])
+    if partials.size:
+        _native.tree_sum(np.ascontiguousarray(partials).reshape(len(partials), -1), out.reshape(-1), n_threads)
+    return out
+
+
 __all__ = [
+    "add_scaled",
     "curvature_rows",
     "exact_pass",
     "first_nonfinite",

@@ -7,6 +7,7 @@ from typing import Any
 
 from mezzotint.errors import ParameterError
 
+_WORTH_A_THREAD = 2**22  # multiply-adds that take about three times as long as starting a thread
 _limit: int | None = None  # set by threadpoolctl (see linear.threadpool)
 
 
@@ -42,6 +43,11 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
             f"n_jobs={n_jobs!r} is not possible; give None, a number of threads, or -1 for all cores."
         )
     return int(n_jobs) if n_jobs > 0 else max(1, _cores() + 1 + int(n_jobs))
+
+
+def worthwhile(n_threads: int, work: float) -> int:
+    """Threads, at most `n_threads`, that pay off for so many multiply-adds; no result depends on it."""
+    return max(1, min(n_threads, 1 + int(work / _WORTH_A_THREAD)))
 
 
 def _available() -> int:

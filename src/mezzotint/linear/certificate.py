@@ -78,7 +78,7 @@ def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers
         if np.abs(step).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
             break
         _rows_at(problem, point, shift, buffers)
-        change = np.array([fixed_sum(c.astype(np.float64)) for c in buffers.scratch]) / problem.total_weight
+        change = np.array([fixed_sum(c) for c in buffers.scratch]) / problem.total_weight
     if np.abs(shift).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
         return None
     coef = point.coef.copy()
@@ -100,7 +100,7 @@ def _newton_step_in_intercepts(
     factor = curvature + (mean if null else 0.0) + 1e-14 * mean * np.eye(k)
     if ops().cholesky(factor, n_threads=1) >= 0:
         return -gradient / mean
-    step: NDArray[np.float64] = -ops().cholesky_solve(factor, gradient[None])[0]
+    step: NDArray[np.float64] = -ops().cholesky_solve(factor[None], gradient[None])[0]
     return step - step.sum() / k if null else step
 
 
@@ -117,6 +117,6 @@ def _rows_at(
         problem.weights,
         c=buffers.scratch,
         second=buffers.second,
-        n_threads=problem.n_threads,
+        n_threads=problem.row_threads,
     )
     return buffers.second

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops, segment_bounds
+from mezzotint.kernels.threads import worthwhile
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.sources import chunks
 
@@ -41,7 +42,7 @@ class PackedDesign:
 
     def __init__(self, packed: PackedMatrix, n_threads: int) -> None:
         self._args = (packed.codes, packed.layout, packed.offset, packed.scale)
-        self._threads = n_threads
+        self._threads = worthwhile(n_threads, packed.layout.n_rows * packed.layout.n_columns)
         self.pass_bytes = packed.layout.n_bytes
         self.n_passes = 0
 
@@ -53,14 +54,15 @@ class PackedDesign:
     def gradient(self, c: RowArray) -> Coef:
         """Return ``c [X 1]``."""
         self.n_passes += 1
-        return _total(ops().packed_gradient(*self._args, c, n_threads=self._threads))
+        return _total(ops().packed_gradient(*self._args, c, n_threads=self._threads), self._threads)
 
     def curvature(self, v: Coef, weights: RowArray, probabilities: RowArray | None, out: RowArray) -> Coef:
         """Margins and curvature product in one read of the codes."""
         self.n_passes += 1
-        return _total(
-            ops().packed_curvature(*self._args, v, weights, probabilities, out, n_threads=self._threads)
+        partials = ops().packed_curvature(
+            *self._args, v, weights, probabilities, out, n_threads=self._threads
         )
+        return _total(partials, self._threads)
 
 
 class FloatDesign:
@@ -69,7 +71,7 @@ class FloatDesign:
     def __init__(self, source: Source, n_threads: int) -> None:
         self._source = source
         self._bounds = segment_bounds(*source.shape)
-        self._threads = n_threads
+        self._threads = worthwhile(n_threads, source.shape[0] * source.shape[1])
         self.pass_bytes = source.shape[0] * source.shape[1] * source.dtype.itemsize
         self.n_passes = 0
 
@@ -79,11 +81,12 @@ class FloatDesign:
 
     def gradient(self, c: RowArray) -> Coef:
         """Return ``c [X 1]``."""
-        return _total(np.concatenate(self._each_chunk("float_gradient", c)))
+        return _total(np.concatenate(self._each_chunk("float_gradient", c)), self._threads)
 
     def curvature(self, v: Coef, weights: RowArray, probabilities: RowArray | None, out: RowArray) -> Coef:
         """Margins and curvature product in one read of the rows."""
-        return _total(np.concatenate(self._each_chunk("float_curvature", v, weights, probabilities, out)))
+        partials = self._each_chunk("float_curvature", v, weights, probabilities, out)
+        return _total(np.concatenate(partials), self._threads)
 
     def _each_chunk(self, name: str, *arguments: Any) -> list[Any]:  # noqa: ANN401
         self.n_passes += 1
@@ -94,6 +97,6 @@ class FloatDesign:
         ]
 
 
-def _total(partials: NDArray[np.float64]) -> Coef:
-    total: Coef = ops().tree_sum(partials)
+def _total(partials: NDArray[np.float64], n_threads: int) -> Coef:
+    total: Coef = ops().tree_sum(partials, n_threads=worthwhile(n_threads, 4 * partials.size))
     return total

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
+from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear.design import FloatDesign
 from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, fixed_sum
 from mezzotint.linear.pcg import NewtonStep
@@ -48,9 +49,11 @@ class Metric:
             exact=self._exact,
             n_threads=self._problem.n_threads,
         )
-        self._built_at = np.zeros((1, 1))
+        self._built_at: NDArray[np.float64] | None = None
         self._fresh_rate = np.inf  # PCG iterations per decade right after a build
         self._just_built = False
+        self._solved_for: Coef | None = None
+        self._solution = np.zeros((0, 0))
         self.has_moved = False  # whether the solver has moved since the last build
 
     @property
@@ -63,21 +66,34 @@ class Metric:
         return self._exact
 
     def solve(self, r: Coef) -> Coef:
-        """Return ``M^-1 r``."""
-        return self._curvature.solve(r)
+        """Return ``M^-1 r``; the last vector is remembered, as solvers ask for a gradient's decrement first."""
+        if r is not self._solved_for:
+            self._solution, self._solved_for = self._curvature.solve(r), r
+        return self._solution
 
     def squared_norm(self, gradient: Coef) -> float:
         """Return ``g M^-1 g``, twice an estimate of the gap."""
         return dot(gradient, self.solve(gradient))
 
+    def build_at_zero(self) -> None:
+        """Build M for zero coefficients."""
+        index = self._sample.index
+        self._build(self._at(index, np.zeros((self._problem.n_outputs, len(index)))))
+
     def build_at(self, coef: Coef) -> None:
         """Build M for the curvatures at some coefficients."""
-        self._build(self._sampled(coef))
+        margins = np.empty((self._problem.n_outputs, len(self._sample.index)), np.float32)
+        self._design.margins(coef, margins)
+        self._build(self._at(self._sample.index, margins.astype(np.float64)))
 
-    def renew_if_worn(self, coef: Coef) -> bool:
+    def build_at_centre(self, centre: Evaluation) -> None:
+        """Build M for the curvatures at an exact centre, whose margins are known."""
+        self._build(self._sampled(centre))
+
+    def renew_if_worn(self, centre: Evaluation) -> bool:
         """Build anew if some sampled row has lost much of the curvature it had at the last build."""
-        curvature = self._sampled(coef)
-        worn = bool((curvature < _WORN * self._built_at).any())
+        curvature = self._sampled(centre)
+        worn = self._built_at is None or bool((curvature < _WORN * self._built_at).any())
         if worn:
             self._build(curvature)
         return worn
@@ -88,7 +104,8 @@ class Metric:
             self._just_built, self._fresh_rate = False, step.per_decade
         extra = step.per_decade - self._fresh_rate
         gain = 3 * extra * _FLOPS_PER_BYTE * pass_bytes * self._problem.n_outputs
-        if extra > 0.5 * self._fresh_rate and gain > self._curvature.build_cost * len(self._built_at):
+        cost = self._curvature.build_cost * (1 if self._built_at is None else len(self._built_at))
+        if extra > 0.5 * self._fresh_rate and gain > cost:
             self.build_at(coef)
 
     def resample_if_poor(self, centre: Evaluation) -> bool:
@@ -96,29 +113,29 @@ class Metric:
         n_sample, d = self._sample.source.shape
         if self._sample.is_everything or n_sample < 2 * d:
             return False
-        omega = self._sampled(centre.coef).sum(axis=0) * self._sample.weights
+        omega = self._sampled(centre).sum(axis=0) * self._sample.weights
         effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
         if effective > _EFFECTIVE * n_sample:
             return False
         candidates = candidate_rows(self._problem)
         curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
         self._take(draw_by_curvature(self._problem, candidates, curvature, n_sample, self._seed))
-        self.build_at(centre.coef)
+        self.build_at_centre(centre)
         return True
 
     def _build(self, curvature: NDArray[np.float64]) -> None:
-        if np.array_equal(curvature, self._built_at):
+        if self._built_at is not None and np.array_equal(curvature, self._built_at):
             return
         self.n_builds += self._curvature.build(curvature)
         self._built_at = curvature
+        self._solved_for = None
         self._just_built = True
         self.has_moved = False
 
-    def _sampled(self, coef: Coef) -> NDArray[np.float64]:
+    def _sampled(self, centre: Evaluation) -> NDArray[np.float64]:
         """Diagonal curvatures l'' of the sampled rows, shape (1 or K, S)."""
-        margins = np.empty((self._problem.n_outputs, len(self._sample.index)), np.float32)
-        self._design.margins(coef, margins)
-        return self._at(self._sample.index, margins.astype(np.float64))
+        index = self._sample.index
+        return self._at(index, centre.phi if self._sample.is_everything else centre.phi[:, index])
 
     def _at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
@@ -128,11 +145,11 @@ class Metric:
             self._problem.loss,
             np.ascontiguousarray(margins),
             None,
-            np.ascontiguousarray(self._problem.y[:, index]),
+            self._problem.y if self._sample.is_everything else np.ascontiguousarray(self._problem.y[:, index]),
             None,
             c=None,
             second=second,
-            n_threads=self._problem.n_threads,
+            n_threads=worthwhile(self._problem.n_threads, 64 * margins.size),
         )
         values = second.astype(np.float64)
         return values * (1.0 - values) if softmax else values

@@ -147,7 +147,7 @@ class InnerModel:
 
     @property
     def _threads(self) -> int:
-        return self._problem.n_threads
+        return self._problem.row_threads
 
     def _row_arguments(self) -> tuple[str, NDArray[np.float64]]:
         return self._problem.loss, self._centre.phi
@@ -188,7 +188,8 @@ class InnerModel:
 def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
     """Average of ``s_i d2l/dm2`` over the rows (a spread of at most 4096), shape (K, K)."""
     n = problem.n_rows
-    index = np.unique(np.linspace(0, n - 1, min(n, 4096)).astype(np.int64))
+    count = min(n, 4096)
+    index = np.arange(count) * n // count
     weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
     total = max(float(weights.sum()), 1e-300)
     if problem.loss != "softmax":

@@ -141,10 +141,10 @@ class _Newton:
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
-        self._metric.build_at(self.problem.zeros())
+        self._metric.build_at_zero()
         centre = self._first_centre(start)
         if not self._metric.resample_if_poor(centre):
-            self._metric.renew_if_worn(centre.coef)
+            self._metric.renew_if_worn(centre)
         decrement = self._decrement(centre)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
@@ -179,10 +179,11 @@ class _Newton:
         return centre if centre.value <= at_zero else self._evaluate(self.problem.zeros())
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
+        if self._mode == Mode.EXACT and self.problem.loss != "softmax":
+            self._metric.build_at_centre(centre)
+            return self._backtrack(centre, self._exact_step(centre))
         if self._mode == Mode.EXACT:
-            self._metric.build_at(centre.coef)
-            if self.problem.loss != "softmax":
-                return self._backtrack(centre, self._exact_step(centre))
+            self._metric.renew_if_worn(centre)
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         z = self._minimise(model, centre.gradient, _ETA, 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON)
         return self._backtrack(centre, z)
@@ -216,7 +217,7 @@ class _Newton:
         """
         if not self._is_converged(centre, decrement):
             return decrement
-        if self._metric.renew_if_worn(centre.coef):
+        if self._metric.renew_if_worn(centre):
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
@@ -298,7 +299,13 @@ class _Newton:
     def _step(self, model: InnerModel, rule: StopRule) -> NewtonStep:
         buffers = model.buffers
         return newton_step(
-            model.hessian_product, self._metric, model.gradient, rule, buffers.eta, buffers.scratch
+            model.hessian_product,
+            self._metric,
+            model.gradient,
+            rule,
+            buffers.eta,
+            buffers.scratch,
+            self.problem.n_threads,
         )
 
     def _move(self, model: InnerModel, step: NewtonStep, *, stay: bool) -> None:
@@ -310,20 +317,30 @@ class _Newton:
     # ---- pieces
 
     def _warm_start(self) -> Coef:
-        """Optimum of a thinned coarse problem, roughly: Newton steps that cost a fraction of a pass each."""
+        """Optimum of a coarse problem without any exact pass, roughly.
+
+        Of a thinned one: Newton steps that cost a fraction of a pass each. Least squares take one step on
+        all coarse rows, which is all an outer step would do, and rows left out would cost accuracy.
+        """
         problem = self.problem
         stride = problem.n_rows // (_THINNED_ROWS_PER_COLUMN * problem.n_columns)
-        if stride < 2 or problem.loss == "squared":
+        if problem.loss == "squared" and self._mode != Mode.EXACT:
+            return self._coarse_optimum(problem, self._design(), self._buffers, _ETA)
+        if stride < 2:
             return problem.zeros()
         small, _ = thinned(problem, stride)
-        design = _design_of(small)
-        zero = np.zeros((problem.n_outputs, small.n_rows))
-        gradient = design.gradient(small.loss_gradient_at_zero()) / small.total_weight
+        return self._coarse_optimum(small, _design_of(small), RowBuffers.of(small), _ETA_WARM)
+
+    def _coarse_optimum(self, problem: Problem, design: Design, buffers: RowBuffers, eta: float) -> Coef:
+        """Minimise the coarse objective itself: its gradient at zero is not corrected."""
+        gradient = design.gradient(problem.loss_gradient_at_zero()) / problem.total_weight
         if not problem.fit_intercept:
             gradient[:, -1] = 0.0
+        zero = np.zeros((problem.n_outputs, problem.n_rows))
         centre = Evaluation(value=np.nan, gradient=gradient, phi=zero, coef=problem.zeros())
-        model = InnerModel(small, design, centre, RowBuffers.of(small), None)
-        return self._minimise(model, gradient, _ETA_WARM, _MAX_NEWTON)
+        noise = self._noise() if problem.loss == "squared" else None
+        model = InnerModel(problem, design, centre, buffers, noise)
+        return self._minimise(model, gradient, eta, _MAX_NEWTON)
 
     def _design(self) -> Design:
         packed = self._mode < Mode.FLOAT

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops, segment_bounds
+from mezzotint.kernels.threads import worthwhile
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.sources import chunks
 
 Coef = NDArray[np.float64]
 LOSSES = ("logistic", "squared", "softmax")
+_ONES = np.ones(2**14)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,6 +71,11 @@ class Problem:
         """S, the sum of the sample weights."""
         return float(self.n_rows) if self.weights is None else fixed_sum(self.weights)
 
+    @property
+    def row_threads(self) -> int:
+        """Threads for a pass over margins, which costs about 64 multiply-adds each."""
+        return worthwhile(self.n_threads, 64 * self.n_outputs * self.n_rows)
+
     def loss_gradient_at_zero(self) -> NDArray[np.float32]:
         """Return ``s_i l'(0, y_i)`` for every output, shape (K, n)."""
         if self.loss == "logistic":
@@ -95,10 +102,11 @@ class Problem:
         if phi is None:
             phi = np.empty((self.n_outputs, self.n_rows))
         bounds = segment_bounds(*self.source.shape)
+        n_threads = worthwhile(self.n_threads, 4 * coef.size * self.n_rows)  # twice, in float64
         losses, gradients = [], []
         for segments, rows in chunks(self.source, bounds):
             value, gradient = ops().exact_pass(
-                rows, bounds, segments, coef, self.loss, self.y, self.weights, phi, n_threads=self.n_threads
+                rows, bounds, segments, coef, self.loss, self.y, self.weights, phi, n_threads=n_threads
             )
             losses.append(value)
             gradients.append(gradient)
@@ -151,6 +159,9 @@ def norm(a: NDArray[np.float64]) -> float:
     return float(np.sqrt(dot(a, a)))
 
 
-def fixed_sum(a: NDArray[np.float64]) -> float:
-    """Sum in a fixed order."""
-    return dot(a, np.ones_like(a))
+def fixed_sum(a: NDArray[np.floating]) -> float:
+    """Sum in float64 and in a fixed order, without a copy of a long vector."""
+    flat = a.reshape(-1)
+    parts = [flat[start : start + len(_ONES)] for start in range(0, len(flat), len(_ONES))]
+    sums = [dot(np.ascontiguousarray(part, dtype=np.float64), _ONES[: len(part)]) for part in parts]
+    return sums[0] if len(sums) == 1 else dot(np.array(sums), np.ones(len(sums)))

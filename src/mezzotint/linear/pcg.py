@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.kernels import ops
+from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear.objective import Coef, dot
 
 RowArray = NDArray[np.float32]
@@ -62,6 +64,7 @@ def newton_step(
     rule: StopRule,
     margins: RowArray,
     scratch: RowArray,
+    n_threads: int,
 ) -> NewtonStep:
     """Solve ``H v = -gradient`` approximately by PCG with the Polak-Ribiere (flexible) beta.
 
@@ -76,11 +79,13 @@ def newton_step(
         Overwritten with ``X v``.
     scratch : ndarray of float32, shape (K, n)
         Overwritten.
+    n_threads : int
+        Threads.
     """
     v = np.zeros_like(gradient)
     margins[:] = 0
     r = -gradient
-    p = h = preconditioner.solve(r)
+    p = h = -preconditioner.solve(gradient)
     rh0 = rh = rh_new = p_m_p = dot(r, h)
     iterations, trusted = 0, True
     while rh > 0 and iterations < rule.max_iterations:
@@ -92,8 +97,7 @@ def newton_step(
             break
         step = rh / p_q
         v += step * p
-        scratch *= np.float32(step)
-        margins += scratch
+        ops().add_scaled(margins, step, scratch, n_threads=worthwhile(n_threads, 4 * scratch.size))
         r_new = r - step * q
         h = preconditioner.solve(r_new)
         rh_new = dot(r_new, h)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear import minimum_norm
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
@@ -63,7 +64,7 @@ def packed_copy(source: Source, given: PackedMatrix | None, settings: Settings) 
     if given is not None:
         return None if small else given
     if small or bits == 32:
-        check_finite(source, settings.n_threads)
+        check_finite(source, worthwhile(settings.n_threads, source.shape[0] * source.shape[1] / 4))
         return None
     return pack_source(
         source,

@@ -54,26 +54,33 @@ def cholesky(m: NDArray[Any], *, n_threads: int = 1) -> int:
     return -1
 
 
-def cholesky_solve(factor: NDArray[Any], b: Float64) -> Float64:
-    """Solve L L^T x_k = b_k for every row b_k, in float64.
+def cholesky_solve(factors: NDArray[Any], b: Float64, *, n_threads: int = 1) -> Float64:
+    """Solve L L^T x_k = b_k for every row b_k, in float64; row k uses factor ``k * G // K``.
 
     Parameters
     ----------
-    factor : float32 or float64 array, shape (d, d)
-        L in the lower triangle; what lies above is not read.
+    factors : float32 or float64 array, shape (G, d, d)
+        Every L in its lower triangle; what lies above is not read. 1 <= G <= K, unless K = 0.
     b : float64 array, shape (K, d)
+    n_threads : int
+        Not visible in the result.
 
     Returns
     -------
     float64 array, shape (K, d)
     """
-    lower = factor.astype(np.float64)
-    x = b.T.copy()
+    lower = factors.astype(np.float64)
+    x = b.copy()
+    for k, row in enumerate(x):
+        _solve_in_place(lower[k * len(lower) // len(x)], row)
+    return x
+
+
+def _solve_in_place(lower: Float64, x: Float64) -> None:
     for i in range(len(x)):
         x[i] = (x[i] - lower[i, :i] @ x[:i]) / lower[i, i]
     for i in reversed(range(len(x))):
         x[i] = (x[i] - lower[i + 1 :, i] @ x[i + 1 :]) / lower[i, i]
-    return np.ascontiguousarray(x.T)
 
 
 def dot(a: Float64, b: Float64) -> float:
@@ -81,4 +88,9 @@ def dot(a: Float64, b: Float64) -> float:
     return float(np.ravel(a) @ np.ravel(b))
 
 
-__all__ = ["cholesky", "cholesky_solve", "dot", "gram"]
+def dots(a: Float64, b: Float64) -> Float64:
+    """Sums of products of the rows of two arrays of shape (K, m); result of shape (K,)."""
+    return np.array([dot(x, y) for x, y in zip(a, b, strict=True)])
+
+
+__all__ = ["cholesky", "cholesky_solve", "dot", "dots", "gram"]

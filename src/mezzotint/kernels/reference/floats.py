@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.kernels.partials import tree_sum
 from mezzotint.kernels.reference import losses
 
 Float32 = NDArray[np.float32]
@@ -224,7 +223,39 @@ def loss_sum(loss: str, phi: Float64, y: Float64, weights: Float64 | None, *, n_
     return float((s * losses.values(loss, phi, y)).sum())
 
 
+def add_scaled(target: Float32, factor: float, source: Float32, *, n_threads: int = 1) -> None:
+    """Add ``factor * source`` to `target`, float32 arrays of one shape; product and sum are rounded."""
+    target += np.float32(factor) * source
+
+
+def tree_sum(partials: Float64, *, n_threads: int = 1) -> Float64:
+    """Sum over the first axis, pairwise in a fixed binary tree: neighbours, then pairs of neighbours, ...
+
+    Which thread computed which partial does not show in the result, and neither does the machine.
+
+    Parameters
+    ----------
+    partials : float64 array, shape (count, ...)
+        One partial sum per segment, in the order of the segments. Not changed.
+    n_threads : int
+        Not visible in the result.
+
+    Returns
+    -------
+    float64 array, shape (...)
+        Zeros if `count` is 0.
+    """
+    if len(partials) == 0:
+        return np.zeros(partials.shape[1:])
+    while len(partials) > 1:
+        pairs = partials[: len(partials) // 2 * 2]
+        total = pairs[0::2] + pairs[1::2]
+        partials = np.concatenate([total, partials[-1:]]) if len(partials) % 2 else total
+    return np.array(partials[0])
+
+
 __all__ = [
+    "add_scaled",
     "curvature_rows",
     "exact_pass",
     "first_nonfinite",

@@ -10,6 +10,7 @@ __all__ = ["column_scales"]
 MAX_STRIDED_ROWS = 1024
 RANGE_FACTOR = 4.0  # values beyond 4 x the 0.99-quantile of |x - median| are clipped
 QUANTILE = 0.99
+ENOUGH = 100  # distances that a quantile of the strided rows needs
 SHRINK_4_BIT = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
 
 
@@ -19,7 +20,8 @@ def column_scales(
     """Choose offset and scale of each column by a robust range, and measure the rounding noise.
 
     Per column, from at most 1024 evenly strided rows: m = lower median, t = 0.99-quantile of the nonzero
-    ``|x - m|`` (infinite if there is none); from all rows: minimum and maximum. The range is
+    ``|x - m|`` (of all rows if there are fewer than 100, infinite if there is none); from all rows: minimum
+    and maximum. The range is
     ``[m - min(m - minimum, 4 t), m + min(maximum - m, 4 t)]``. For 4 bits it shrinks around m by that factor
     among 1, .85, .7, .6, .5, .4 which has the least squared error on the strided rows clipped to the range.
 
@@ -51,7 +53,9 @@ def _column_scales(
     sample = np.where(np.isfinite(sample), sample, sample.dtype.type(0))
     rows = sample[:: -(-len(sample) // MAX_STRIDED_ROWS)].astype(np.float64)
     middle = np.sort(rows, axis=0)[(len(rows) - 1) // 2] + 0.0  # + 0.0: no negative zero
-    reach = RANGE_FACTOR * np.array([_reach(column) for column in np.abs(rows - middle).T])
+    reach = RANGE_FACTOR * np.array(
+        [_reach(some, every, m) for some, every, m in zip(rows.T, sample.T, middle, strict=True)]
+    )
     reach = np.minimum(reach, float(np.finfo(sample.dtype).max))  # differences may overflow
     below = np.minimum(middle - sample.min(axis=0), reach)
     above = np.minimum(sample.max(axis=0) - middle, reach)
@@ -62,7 +66,10 @@ def _column_scales(
     return offset, scale, noise
 
 
-def _reach(distance: NDArray[np.float64]) -> float:
+def _reach(some: NDArray[np.float64], every: NDArray[Any], middle: float) -> float:
+    distance = np.abs(some - middle)
+    if np.count_nonzero(distance) < ENOUGH:  # a column that is rarely anything but its median
+        distance = np.abs(every.astype(np.float64) - middle)
     distance = np.sort(distance[distance > 0])
     return float(distance[int(QUANTILE * (len(distance) - 1))]) if len(distance) else np.inf
 

@@ -1,0 +1,275 @@
+"""Factors of curvature matrices from a row sample: one per block, built and solved with together.
+
+G_k = A^T Omega_k A - m_k m_k^T / beta_k + lam I for the centred rows A, where the second term eliminates an
+intercept (m_k = A^T omega_k, beta_k = sum omega_k). With at least as many rows as columns G_k is factorised
+itself (`CholeskyGrams`), otherwise a matrix of the size of the sample is (`WoodburyGrams`).
+
+Consecutive outputs share a factor where there are fewer factors than outputs, see `factor_of`.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.kernels import ops, segment_bounds
+from mezzotint.kernels.threads import worthwhile
+from mezzotint.linear.objective import Coef, dot, fixed_sum
+from mezzotint.packed import Source
+
+Array = NDArray[np.float64]
+
+_JITTER = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}  # on a unit diagonal
+_CHUNK_VALUES = 2**22  # centred at a time
+
+
+class Grams(Protocol):
+    """Makes factors of the matrices G_k for pointwise curvatures."""
+
+    def factor(self, omega: Array, beta: Array | None) -> "Factors":
+        """Factorise for omega of shape (G, S); beta of shape (G,) eliminates an intercept."""
+
+
+class Factors(Protocol):
+    """G factors and their ``m = A^T omega``, shape (G, d) (zeros without an intercept)."""
+
+    m: Array
+
+    def solve(self, r: Coef) -> Coef:
+        """Solve with r of shape (K, d), row k by factor ``k * G // K``."""
+
+
+def factor_of(n_outputs: int, n_factors: int) -> NDArray[np.int64]:
+    """Index of the factor that each output uses, shape (n_outputs,)."""
+    return np.arange(n_outputs, dtype=np.int64) * n_factors // n_outputs
+
+
+def centre(rows: NDArray[Any], mean: Array | None, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the rows in `dtype`, minus the mean if there is one."""
+    return np.ascontiguousarray(rows if mean is None else rows - mean, dtype=dtype)
+
+
+def weighted_mean(source: Source, weights: Array) -> Array:
+    """Mean of the rows, shape (d,)."""
+    n, d = source.shape
+    total, step = np.zeros(d), max(1, _CHUNK_VALUES // d)
+    for start in range(0, n, step):
+        rows = source.block(start, min(n, start + step))
+        total += (rows * weights[start : start + step, None]).sum(axis=0, dtype=np.float64)
+    mean: Array = total / fixed_sum(weights)
+    return mean
+
+
+class CentredRows:
+    """Centred rows of a source, kept if asked to, else made anew chunk by chunk (all rows may be many)."""
+
+    def __init__(self, source: Source, mean: Array | None, dtype: np.dtype[Any], *, keep: bool) -> None:
+        self._source, self._mean, self._dtype = source, mean, dtype
+        self.n_columns = source.shape[1]
+        self._whole = centre(source.block(0, source.shape[0]), mean, dtype) if keep else None
+
+    def __iter__(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        n, d = self._source.shape
+        if self._whole is not None:
+            yield slice(0, n), self._whole
+            return
+        step = max(1, _CHUNK_VALUES // d)
+        for start in range(0, n, step):
+            part = slice(start, min(n, start + step))
+            yield part, centre(self._source.block(part.start, part.stop), self._mean, self._dtype)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the rows."""
+        return self._dtype
+
+
+class CholeskyGrams:
+    """At least as many rows as columns: G_k is d x d and factorised itself."""
+
+    def __init__(self, rows: CentredRows, penalty: float, n_threads: int) -> None:
+        self._rows = rows
+        self._penalty = penalty
+        self._threads = n_threads
+
+    def factor(self, omega: Array, beta: Array | None) -> "_CholeskyFactors":
+        """See `Grams.factor`."""
+        d = self._rows.n_columns
+        g = np.zeros((len(omega), d, d), self._rows.dtype)
+        m = np.zeros((len(omega), d))
+        for part, rows in self._rows:
+            for matrix, row in zip(g, omega[:, part], strict=True):
+                matrix += _gram(rows, np.ascontiguousarray(row), self._threads)
+            if beta is not None:
+                m += _times_transposed(rows, omega[:, part], self._threads)
+        for k, matrix in enumerate(g):
+            if beta is not None:
+                matrix -= np.multiply.outer(m[k], m[k] / beta[k]).astype(g.dtype)
+            matrix[np.diag_indices(d)] += g.dtype.type(self._penalty)
+        return _CholeskyFactors(g, m, self._threads)
+
+
+class _CholeskyFactors:
+    """Cholesky factors of positive semidefinite matrices, scaled to unit diagonal (float32 is then enough)."""
+
+    def __init__(self, g: NDArray[Any], m: Array, n_threads: int) -> None:
+        """Factorise matrices of shape (G, d, d), which are overwritten."""
+        self.m = m
+        self._factors = g
+        self._threads = worthwhile(n_threads, g.size)
+        self._j = np.empty(g.shape[:2])
+        for matrix, j in zip(g, self._j, strict=True):
+            j[:] = 1.0 / np.sqrt(np.maximum(np.diagonal(matrix).astype(np.float64), 1e-30))
+            scale = j.astype(g.dtype)
+            matrix *= scale
+            matrix *= scale[:, None]
+            matrix[:] = cholesky_with_jitter(matrix, n_threads)
+
+    def solve(self, r: Coef) -> Coef:
+        j = self._j[factor_of(len(r), len(self._j))]
+        x: Coef = ops().cholesky_solve(self._factors, r * j, n_threads=self._threads)
+        return x * j
+
+
+def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> NDArray[Any]:
+    """Factor a symmetric matrix with unit-size diagonal, adding more to it until it is positive definite."""
+    jitter = _JITTER[m.dtype]
+    diagonal = np.diag_indices_from(m)
+    while True:
+        factor = m.copy()
+        factor[diagonal] += m.dtype.type(jitter)
+        if ops().cholesky(factor, n_threads=worthwhile(n_threads, len(m) ** 3 / 6)) < 0:
+            return factor
+        jitter *= 10
+
+
+class WoodburyGrams:
+    """Fewer rows than columns: G_k + lam I = B^T B + rho I; A A^T is kept, so that a build costs S^3 / 3.
+
+    B = P E A with E = sqrt(Omega_k) and, with an intercept, P the projection that removes sqrt(omega_k).
+    rho = lam + energy of held-out rows outside the span of A, spread over min(S, d - S) directions.
+    """
+
+    def __init__(self, rows: NDArray[Any], penalty: float, held: NDArray[Any] | None, n_threads: int) -> None:
+        self._rows = rows
+        self._penalty = penalty
+        self._threads = n_threads
+        self._k = _gram(np.ascontiguousarray(rows.T), None, n_threads)
+        self._energy = 0.0 if held is None else _energy_outside(rows, held, self._k, n_threads)
+
+    def factor(self, omega: Array, beta: Array | None) -> "_WoodburyFactors":
+        """See `Grams.factor`."""
+        root = np.sqrt(omega)
+        unit = None if beta is None else root / np.sqrt(beta)[:, None]
+        rho = np.array([self._penalty + self._energy * fixed_sum(row) for row in omega])
+        inner = np.empty((len(omega), *self._k.shape), self._k.dtype)
+        for k, matrix in enumerate(inner):
+            matrix[:] = self._inner(root[k], None if unit is None else unit[k], rho[k])
+        m = np.zeros((len(omega), self._rows.shape[1]))
+        if beta is not None:
+            m = _times_transposed(self._rows, omega, self._threads)
+        factors = _CholeskyFactors(inner, m, self._threads)
+        return _WoodburyFactors(self._rows, root, unit, rho, factors, self._threads)
+
+    def _inner(self, root: Array, unit: Array | None, rho: float) -> NDArray[Any]:
+        """Return ``B B^T + rho I``."""
+        e = root.astype(self._k.dtype)
+        inner: NDArray[Any] = self._k * e
+        inner *= e[:, None]
+        if unit is not None:
+            inner = _project_both_sides(inner, unit)
+        diagonal = np.diag_indices_from(inner)
+        rounding = 1e-7 * float(inner[diagonal].max()) if inner.dtype == np.float32 else 0.0
+        inner[diagonal] += inner.dtype.type(max(rho, rounding))
+        return inner
+
+
+class _WoodburyFactors:
+    """``M^-1 = (I - B^T (B B^T + rho I)^-1 B) / rho``."""
+
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        root: Array,
+        unit: Array | None,
+        rho: Array,
+        inner: _CholeskyFactors,
+        n_threads: int,
+    ) -> None:
+        self.m = inner.m
+        self._rows, self._root, self._unit, self._rho = rows, root, unit, rho
+        self._inner = inner
+        self._threads = n_threads
+
+    def solve(self, r: Coef) -> Coef:
+        member = factor_of(len(r), len(self._rho))
+        root = self._root[member]
+        unit = None if self._unit is None else self._unit[member]
+        t = _without(unit, root * _times(self._rows, r, self._threads))
+        t = _without(unit, self._inner.solve(t))
+        back = _times_transposed(self._rows, root * t, self._threads)
+        result: Coef = (r - back) / self._rho[member, None]
+        return result
+
+
+def _without(unit: Array | None, t: Array) -> Array:
+    """Take the direction of a unit vector out of every row."""
+    if unit is None:
+        return t
+    out: Array = t - ops().dots(t, unit)[:, None] * unit
+    return out
+
+
+def _gram(rows: NDArray[Any], weights: Array | None, n_threads: int) -> NDArray[Any]:
+    """Return ``A^T Omega A``."""
+    work = rows.size * rows.shape[1] / 2
+    out: NDArray[Any] = ops().gram(rows, weights, n_threads=worthwhile(n_threads, work))
+    return out
+
+
+def _times(rows: NDArray[Any], v: Coef, n_threads: int) -> Array:
+    """Return ``v A^T``, shape (K, S)."""
+    out = np.empty((len(v), len(rows)), dtype=np.float32)
+    bounds = segment_bounds(*rows.shape)
+    padded = np.concatenate([v, np.zeros((len(v), 1))], axis=1)
+    n_threads = worthwhile(n_threads, rows.size * len(v))
+    ops().float_margins(rows, bounds, (0, len(bounds) - 1), padded, out, n_threads=n_threads)
+    return out.astype(np.float64)
+
+
+def _times_transposed(rows: NDArray[Any], c: Array, n_threads: int) -> Coef:
+    """Return ``c A``, shape (K, d), in a fixed order."""
+    bounds = segment_bounds(*rows.shape)
+    coefficients = np.ascontiguousarray(c, dtype=np.float32)
+    n_threads = worthwhile(n_threads, rows.size * len(c))
+    partials = ops().float_gradient(rows, bounds, (0, len(bounds) - 1), coefficients, n_threads=n_threads)
+    total: Coef = ops().tree_sum(partials)
+    return total[:, :-1]
+
+
+def _project_both_sides(k: NDArray[Any], unit: Array) -> NDArray[Any]:
+    """Return ``P k P`` for ``P = I - unit unit^T``, symmetric k; sums run in a fixed order."""
+    u = unit.astype(k.dtype)
+    ku = (k * u[:, None]).sum(axis=0)
+    uku = k.dtype.type(dot(ku.astype(np.float64), unit))
+    out: NDArray[Any] = (
+        k - np.multiply.outer(ku, u) - np.multiply.outer(u, ku) + uku * np.multiply.outer(u, u)
+    )
+    return out
+
+
+def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_threads: int) -> float:
+    """Mean squared distance of held-out rows from the span of the sample, per missing direction."""
+    n_sample, d = rows.shape
+    cross = _times(rows, held.astype(np.float64), n_threads)
+    m = k.copy()
+    diagonal = np.diag_indices_from(m)
+    m[diagonal] += m.dtype.type(1e-5) * m[diagonal].sum() / m.dtype.type(n_sample)
+    largest = float(m[diagonal].max()) or 1.0
+    factor = cholesky_with_jitter(m / m.dtype.type(largest), n_threads)
+    inside = ops().cholesky_solve(factor[None], cross / largest)
+    pairs = zip(held.astype(np.float64), cross, inside, strict=True)
+    energies: list[float] = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]
+    mean = fixed_sum(np.array(energies)) / len(energies)
+    return mean / max(1, min(n_sample, d - n_sample))
