@@ -82,11 +82,12 @@ class SegmentPass {
  public:
   SegmentPass(const PackedOperand& x, int64_t outputs, WideVectors* vectors, float* psi, const RowWeights& weights,
               bool transpose)
-      : x_(x), kernels_(*active().packed), outputs_(outputs), vectors_(vectors), psi_out_(psi), weights_(weights),
-        transpose_(transpose), sums_(vectors ? 2 * outputs * x.block_rows : 0),
-        psi_(outputs * x.block_rows), c_(outputs * x.block_rows), integers_(outputs * x.block_rows),
-        totals_(transpose ? outputs * x.shape.padded_columns() : 0), lanes_(outputs * kRowLanes), step_(outputs),
-        shift_(outputs) {}
+      : x_(x), kernels_(*active().packed), outputs_(outputs), planes_(weights.coefficients ? 2 : 1),
+        vectors_(vectors), psi_out_(psi), weights_(weights), transpose_(transpose),
+        sums_(vectors ? 2 * outputs * x.block_rows : 0), psi_(outputs * x.block_rows), c_(outputs * x.block_rows),
+        integers_(planes_ * outputs * x.block_rows),
+        totals_(transpose ? planes_ * outputs * x.shape.padded_columns() : 0), lanes_(outputs * kRowLanes),
+        step_(planes_ * outputs), shift_(planes_ * outputs) {}
 
   void run(int64_t start, int64_t stop, double* partial) {
     for (int64_t row = start; row < stop; row += x_.block_rows) block(row, std::min(row + x_.block_rows, stop));
@@ -103,11 +104,28 @@ class SegmentPass {
     for (int64_t k = 0; k < outputs_; k++) {
       float* c = c_.get() + k * x_.block_rows;
       std::fill(c + rows, c + padded, 0.0f);
-      const RoundedSum sum = kernels_.round_rows(padded, c, outputs_, integers_.get() + 4 * k, &lanes_[k * kRowLanes]);
-      step_[k] = sum.step;
-      shift_[k] = static_cast<int32_t>(x_.shape.mid_code()) * sum.total;
+      round_plane(padded, c, planes_ * k, &lanes_[k * kRowLanes]);
+      double unused[kRowLanes] = {};
+      if (planes_ == 2) {
+        keep_residuals(padded, c, planes_ * k);
+        round_plane(padded, c, planes_ * k + 1, unused);
+      }
     }
-    kernels_.column_dots(codes, {integers_.get(), outputs_, step_.get(), shift_.get()}, totals_.get());
+    kernels_.column_dots(codes, {integers_.get(), planes_ * outputs_, step_.get(), shift_.get()}, totals_.get());
+  }
+
+  void round_plane(int64_t padded, const float* c, int64_t plane, double* lanes) {
+    const RoundedSum sum = kernels_.round_rows(padded, c, planes_ * outputs_, integers_.get() + 4 * plane, lanes);
+    step_[plane] = sum.step;
+    shift_[plane] = static_cast<int32_t>(x_.shape.mid_code()) * sum.total;
+  }
+
+  // What rounding to the integers of a plane has left of the coefficients.
+  void keep_residuals(int64_t padded, float* c, int64_t plane) {
+    for (int64_t r = 0; r < padded; r++) {
+      const double rounded = step_[plane] * integers_[4 * (r / 4 * planes_ * outputs_ + plane) + r % 4];
+      c[r] = static_cast<float>(static_cast<double>(c[r]) - rounded);
+    }
   }
 
   void make_margins(const CodeBlock& codes, int64_t start, int64_t rows) {
@@ -142,17 +160,20 @@ class SegmentPass {
     const int64_t columns = x_.shape.columns;
     const auto mid = static_cast<double>(x_.shape.mid_code());
     for (int64_t k = 0; k < outputs_; k++, partial += columns + 1) {
-      const double* products = totals_.get() + k * x_.shape.padded_columns();
+      const double* products = totals_.get() + planes_ * k * x_.shape.padded_columns();
+      const double* rest = products + (planes_ - 1) * x_.shape.padded_columns();
       const double total = fold(&lanes_[k * kRowLanes], kRowLanes);
-      for (int64_t j = 0; j < columns; j++)
-        partial[j] = x_.scale[j] * products[j] + (x_.offset[j] + mid * x_.scale[j]) * total;
+      for (int64_t j = 0; j < columns; j++) {
+        const double sum = planes_ == 2 ? products[j] + rest[j] : products[j];
+        partial[j] = x_.scale[j] * sum + (x_.offset[j] + mid * x_.scale[j]) * total;
+      }
       partial[columns] = total;
     }
   }
 
   const PackedOperand& x_;
   const PackedKernels& kernels_;
-  const int64_t outputs_;
+  const int64_t outputs_, planes_;  // given coefficients are rounded to two planes of int8, others to one
   WideVectors* vectors_;
   float* psi_out_;
   const RowWeights& weights_;
@@ -160,7 +181,7 @@ class SegmentPass {
   Buffer<int32_t> sums_;      // [2 * outputs][rows of the block]
   Buffer<float> psi_, c_;     // [outputs][block_rows]
   Buffer<int8_t> integers_;   // see RoundedRows
-  Buffer<double> totals_;     // [outputs][padded columns]
+  Buffer<double> totals_;     // [outputs][planes][padded columns]
   Buffer<double> lanes_;      // [outputs][16] sums of c
   Buffer<double> step_;
   Buffer<int32_t> shift_;

@@ -99,12 +99,14 @@ class Spread {
       find_median(sampled, j);
       const double farthest = std::max(median[j] - least[j], greatest[j] - median[j]);
       Distances found = distances(sampled.rows, j, farthest, [&](int64_t i) { return column_[i]; });
-      if (found.count < kEnough && sampled.rows < rows)
+      often[j] = found.count >= kEnough;
+      if (!often[j] && sampled.rows < rows)
         found = distances(rows, j, farthest, [&](int64_t i) { return static_cast<double>(value(i, j)); });
       set_reach(found, j);
     }
   }
   double median[kWidth], reach[kWidth];
+  bool often[kWidth];  // whether enough of the sampled values differ from the median
 
  private:
   struct Distances {
@@ -173,7 +175,7 @@ class ScaleTask {
       const Grid candidate = grid(spread, factor, levels);
       squared_error(sampled_, full, candidate, levels, error);
       for (int j = 0; j < kWidth; j++) {
-        if (!(error[j] < least[j])) continue;
+        if (!(error[j] < least[j]) || (factor < 1 && !spread.often[j])) continue;
         least[j] = error[j];
         best.offset[j] = candidate.offset[j];
         best.scale[j] = candidate.scale[j];

@@ -177,12 +177,14 @@ def packed_gradient(
     segments: Segments = None,
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
-    """Multiply the transposed packed matrix with row coefficients: ``sum_i c_ki value(i, j)``, c to 8 bits.
+    """Multiply the transposed packed matrix with row coefficients: ``sum_i c_ki value(i, j)``, c to 15 bits.
 
     Per block of ``layout.block_rows`` rows, counted from the start of a segment, with ``t = max|c| / 127``
-    and the integers ``e_i = rint(c_i / t)``::
+    and the integers ``e_i = rint(c_i / t)``, and once more for what that left, ``c'_i = c_i - t e_i`` in
+    float32 with t' and e'::
 
-        out_kj = scale_j sum_blocks t (sum_i q_ij e_i - mid sum_i e_i) + (offset_j + mid scale_j) sum_i c_i
+        out_kj = scale_j (sum_blocks t (sum_i q_ij e_i - mid sum_i e_i) + sum_blocks t' (...))
+                 + (offset_j + mid scale_j) sum_i c_i
 
     and the last column is ``sum_i c_i``.
 
@@ -202,9 +204,22 @@ def packed_gradient(
     ndarray of shape (count, K, n_columns + 1), float64
         One partial result per segment; ``tree_sum`` adds them.
     """
+    return _gradient(codes, layout, offset, scale, c, segments, planes=2)
+
+
+def _gradient(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    c: NDArray[np.float32],
+    segments: Segments,
+    *,
+    planes: int,
+) -> NDArray[np.float64]:
     partials = []
     for start, stop in _selected(layout, segments):
-        sums = [_ColumnSums(layout) for _ in c]
+        sums = [_ColumnSums(layout, planes) for _ in c]
         for block, q in _blocks(codes, layout, start, stop):
             for k, total in enumerate(sums):
                 total.add(q, c[k, block])
@@ -229,7 +244,7 @@ def packed_curvature(
 
     ``out`` receives the margins psi = X v; the row coefficients are, in float32,
     ``c_k = weights_k psi_k``, or with probabilities p (softmax)
-    ``c_k = (weights p_k) (psi_k - sum_l p_l psi_l)``.
+    ``c_k = (weights p_k) (psi_k - sum_l p_l psi_l)``. They are rounded to 8 bits, once.
 
     Parameters
     ----------
@@ -262,7 +277,7 @@ def packed_curvature(
     c[:, rows] = _curvature_coefficients(
         out[:, rows], weights[:, rows], None if probabilities is None else probabilities[:, rows]
     )
-    return packed_gradient(codes, layout, offset, scale, c, segments=segments)
+    return _gradient(codes, layout, offset, scale, c, segments, planes=1)
 
 
 def _curvature_coefficients(
@@ -301,22 +316,26 @@ class _WideVector:
 class _ColumnSums:
     """Sums over the rows of one segment, for one output."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, planes: int) -> None:
         self.mid_code = layout.mid_code
-        self.products = np.zeros(layout.n_columns)
+        self.products = np.zeros((planes, layout.n_columns))
         self.lanes = np.zeros(ROW_LANES)
 
     def add(self, q: NDArray[np.float64], c: NDArray[np.float32]) -> None:
-        exact = c.astype(np.float64)
-        largest = np.max(np.abs(exact))
-        inverse = GRADIENT_LIMIT / largest if largest > 0 else 0.0
-        e = np.rint(exact * inverse)
-        self.products += largest / GRADIENT_LIMIT * (e @ q - self.mid_code * e.sum())
-        self.lanes = np.add.accumulate(np.vstack([self.lanes, _lanes(exact, ROW_LANES)]))[-1]
+        lanes = _lanes(c.astype(np.float64), ROW_LANES)
+        self.lanes = np.add.accumulate(np.vstack([self.lanes, lanes]))[-1]
+        for products in self.products:
+            exact = c.astype(np.float64)
+            largest = np.max(np.abs(exact))
+            inverse = GRADIENT_LIMIT / largest if largest > 0 else 0.0
+            e = np.rint(exact * inverse)
+            products += largest / GRADIENT_LIMIT * (e @ q - self.mid_code * e.sum())
+            c = (exact - largest / GRADIENT_LIMIT * e).astype(np.float32)
 
     def result(self, offset: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
         total = _fold(self.lanes)
-        columns = scale * self.products + (offset + self.mid_code * scale) * total
+        sums = self.products[0] + self.products[1] if len(self.products) == 2 else self.products[0]
+        columns = scale * sums + (offset + self.mid_code * scale) * total
         return np.append(columns, total)
 
 

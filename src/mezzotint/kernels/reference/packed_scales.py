@@ -23,7 +23,8 @@ def column_scales(
     ``|x - m|`` (of all rows if there are fewer than 100, infinite if there is none); from all rows: minimum
     and maximum. The range is
     ``[m - min(m - minimum, 4 t), m + min(maximum - m, 4 t)]``. For 4 bits it shrinks around m by that factor
-    among 1, .85, .7, .6, .5, .4 which has the least squared error on the strided rows clipped to the range.
+    among 1, .85, .7, .6, .5, .4 which has the least squared error on the strided rows clipped to the range
+    (not where fewer than 100 of them differ from m).
 
     Parameters
     ----------
@@ -61,7 +62,9 @@ def _column_scales(
     above = np.minimum(sample.max(axis=0) - middle, reach)
     offset, scale = _grid(middle, below, above, bits, sample.dtype)
     if bits == 4:
-        offset, scale = _shrink(rows, middle, below, above, offset, scale, sample.dtype)
+        often = np.count_nonzero(rows != middle, axis=0) >= ENOUGH
+        shrunk = _shrink(rows, middle, below, above, offset, scale, sample.dtype)
+        offset, scale = np.where(often, shrunk[0], offset), np.where(often, shrunk[1], scale)
     noise = _squared_error(_clip(rows, offset, scale, bits), offset, scale, bits) / len(rows)
     return offset, scale, noise
 
