@@ -1,4 +1,7 @@
-"""Packing every kind of input. Caught: a range rule that gives one outlier all the codes of its column."""
+"""Packing every kind of input. Caught: a range rule that gives one outlier all the codes of its column.
+
+Another that took the range of a rare column from the few rows it looked at first, and clipped the others.
+"""
 
 import pickle
 
@@ -27,6 +30,16 @@ def test_one_outlier_does_not_cost_its_column_the_resolution(rng):
     packed = mz.pack(X, bits=8)
     others = np.delete(np.arange(5000), 123)
     assert np.abs(packed.unpack()[others, 1] - X[others, 1]).max() < 0.1
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_column_that_is_rarely_nonzero_keeps_its_large_values(bits):
+    X = np.zeros((5000, 2), dtype=np.float32)
+    X[[10, 500, 2000], 0] = 5.0  # every fifth row is looked at first; the others are not
+    X[1::50, 0] = 255.0
+    packed = mz.pack(X, bits=bits)
+    assert np.abs(packed.unpack() - X).max() <= 0.51 * packed.scale.max()
+    assert packed.scale[0] == pytest.approx(255 / (2**bits - 1))
 
 
 def test_constant_and_zero_columns_decode_exactly():

@@ -372,6 +372,23 @@ def test_row_coefficients_of_any_size_are_kept_and_bad_ones_give_nan(isa):
 
 
 @EVERY_ISA
+@BITS
+def test_a_gradient_sees_coefficients_far_below_the_largest_of_their_block(isa, bits, rng):
+    """One plane of 8 bits would round all but the largest to zero (built once, and seen to fail here)."""
+    case = Case(64, 40, bits)
+    c = rng.uniform(1e-4, 1e-3, (1, 64)).astype(np.float32)
+    c[0, 5] = 1.0
+    values = np.zeros((64, 40))
+    reference.unpack_rows(case.codes, case.layout, *case.grid, 0, 64, values)
+    with kernels.use(isa):
+        result = native.packed_gradient(case.codes, case.layout, *case.grid, c)[0, 0, :-1]
+    span = case.grid[1] * 2**bits
+    bound = 64 * 1e-3 / 254 * span + 1e-12  # every coefficient to half a step of the second plane
+    assert (np.abs(result - c[0].astype(np.float64) @ values) <= bound).all()
+    assert (np.abs(values[5] - result) > bound).any()  # the small ones count
+
+
+@EVERY_ISA
 @DTYPES
 @BITS
 def test_column_scales_survive_every_kind_of_column(isa, dtype, bits, rng):

@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 import pytest
+from benchmarks.cases.suite import HALP
 from benchmarks.problems import SUITE, LinearProblem, MissingDataError, suite_problem
 
 from benchmarks import ours, reference
@@ -17,7 +18,6 @@ from mezzotint.linear.newton import is_small
 TOLERANCE = 1e-9  # of the relative gap, with default parameters
 NOISE = 1e-14  # relative gaps below are rounding errors of the gradient: estimates of them mean nothing
 NATIVE = [name for name in kernels.available() if name != "reference"]
-SLOW = {"MNIST-5k", "4096 columns"}  # minutes on portable kernels; benchmarks/cases/suite.py compares them
 
 
 @functools.cache
@@ -36,9 +36,7 @@ def default_fit(name: str, bits: int):
 on_the_suite = pytest.mark.parametrize(("name", "bits"), [(name, bits) for name in SUITE for bits in (8, 4)])
 
 
-@on_the_suite
-def test_default_parameters_reach_the_optimum_and_the_certificate_holds(name, bits):
-    data, model = problem(name), default_fit(name, bits)
+def assert_solved_and_certified(data, model):
     best = reference.optimum(data)
     gap = reference.gap(data, best, ours.coefficients(model))
     assert gap <= TOLERANCE * best.scale
@@ -47,6 +45,17 @@ def test_default_parameters_reach_the_optimum_and_the_certificate_holds(name, bi
     if gap > NOISE * best.scale:
         assert gap / 3 <= result.gap_estimate <= 3 * gap
     assert result.objective == pytest.approx(best.value, rel=1e-8)
+
+
+@on_the_suite
+def test_default_parameters_reach_the_optimum_and_the_certificate_holds(name, bits):
+    assert_solved_and_certified(problem(name), default_fit(name, bits))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("name", HALP)
+def test_halp_does_so_where_the_condition_number_suits_it(name, bits):
+    assert_solved_and_certified(problem(name), ours.fit(problem(name), bits=bits, solver="halp"))
 
 
 @on_the_suite
@@ -60,8 +69,6 @@ def test_coefficients_are_the_same_bits_for_any_number_of_threads(name, bits):
 
 @on_the_suite
 def test_coefficients_are_the_same_bits_on_every_instruction_set(name, bits):
-    if name in SLOW:
-        pytest.skip("minutes on portable kernels; compared in benchmarks/results")
     if bits == 4 and is_small(*problem(name).shape, bits):
         pytest.skip("no packed copy: the same computation as with 8 bits")
     hashes = {ours.coef_hash(default_fit(name, bits))}

@@ -117,7 +117,9 @@ def tree_sum(partials: Float64, *, n_threads: int = 1) -> Float64:
     """See ``reference.floats.tree_sum``."""
     out = np.zeros(partials.shape[1:])
     if partials.size:
-        _native.tree_sum(np.ascontiguousarray(partials).reshape(len(partials), -1), out.reshape(-1), n_threads)
+        _native.tree_sum(
+            np.ascontiguousarray(partials).reshape(len(partials), -1), out.reshape(-1), n_threads
+        )
     return out
 
 

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
-from mezzotint.linear.model import RowBuffers, average_curvature
+from mezzotint.linear.design import Design
+from mezzotint.linear.model import InnerModel, RowBuffers, average_curvature
 from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, fixed_sum
+from mezzotint.linear.pcg import Preconditioner, StopRule, newton_step
 
 _SLACK = 1e-15  # relative rounding error of the objective itself
+_TO_A_TENTH = StopRule(relative=0.1, absolute=0.0, max_iterations=30, guard=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,25 @@ def certify_at_best_intercept(
                 return point, Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
             point = shifted
     return point, certify(problem, point, gap_estimate)
+
+
+def measured_decrement(
+    problem: Problem, design: Design, metric: Preconditioner, centre: Evaluation, buffers: RowBuffers
+) -> float:
+    """Return ``g H^-1 g`` with the curvature of the coarse data, by PCG to about a tenth, from below.
+
+    Half of it estimates ``F - F*`` where a row sample's word would not do. `buffers` are overwritten.
+    """
+    model = InnerModel(problem, design, centre, buffers, None)
+    return newton_step(
+        model.hessian_product,
+        metric,
+        model.gradient,
+        _TO_A_TENTH,
+        buffers.eta,
+        buffers.scratch,
+        problem.n_threads,
+    ).decrement
 
 
 def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers) -> Coef | None:

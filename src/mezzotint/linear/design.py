@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import worthwhile
+from mezzotint.linear.objective import Problem
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.sources import chunks
 
@@ -95,6 +96,13 @@ class FloatDesign:
             kernel(rows, self._bounds, segments, *arguments, n_threads=self._threads)
             for segments, rows in chunks(self._source, self._bounds)
         ]
+
+
+def design_of(problem: Problem) -> Design:
+    """Products with the coarsest copy a problem has."""
+    if problem.packed is not None:
+        return PackedDesign(problem.packed, problem.n_threads)
+    return FloatDesign(problem.source, problem.n_threads)
 
 
 def _total(partials: NDArray[np.float64], n_threads: int) -> Coef:

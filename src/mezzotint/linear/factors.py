@@ -111,7 +111,7 @@ class CholeskyGrams:
 
 
 class _CholeskyFactors:
-    """Cholesky factors of positive semidefinite matrices, scaled to unit diagonal (float32 is then enough)."""
+    """Cholesky factors of semidefinite matrices, scaled to unit diagonal (float32 is then enough)."""
 
     def __init__(self, g: NDArray[Any], m: Array, n_threads: int) -> None:
         """Factorise matrices of shape (G, d, d), which are overwritten."""
@@ -272,4 +272,4 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     pairs = zip(held.astype(np.float64), cross, inside, strict=True)
     energies: list[float] = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]
     mean = fixed_sum(np.array(energies)) / len(energies)
-    return mean / max(1, min(n_sample, d - n_sample))
+    return float(mean / max(1, min(n_sample, d - n_sample)))

@@ -19,12 +19,14 @@ from mezzotint.errors import ParameterError
 from mezzotint.kernels import ops
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import ROW_GROUP
-from mezzotint.linear.certificate import certify_at_best_intercept
-from mezzotint.linear.design import Coef
+from mezzotint.linear.certificate import certify_at_best_intercept, measured_decrement
+from mezzotint.linear.design import Coef, design_of
 from mezzotint.linear.halp_pace import Coordinates, Pace, coordinates_of
+from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
+from mezzotint.linear.sample import draw_sample, sample_size
 from mezzotint.packed import PackedMatrix
 from mezzotint.random import integers, permutation
 
@@ -57,7 +59,7 @@ def solve_halp(
         With a packed copy unless `float32`.
     tol : float
         Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by an estimate with a safety
-        factor of fifty.
+        factor of fifty. The estimate that is reported is measured anew at the end.
     max_iter : int
         Outer iterations.
     seed : int
@@ -314,6 +316,17 @@ class _Halp:
         """A lower bound of F - F*: what a step of length 1/L on every coordinate would gain."""
         return self._coordinates.least_gap(self._coordinates.gradient(centre.gradient))
 
+    def _measured_gap(self, centre: Evaluation, buffers: RowBuffers) -> float:
+        """Newton's decrement, as the newton solver reports it: the pace of epochs errs by more."""
+        problem = self.problem
+        n_blocks = problem.n_outputs if problem.loss == "softmax" else 1
+        size = sample_size(problem.n_rows, problem.n_columns, self._data.bits, n_blocks)
+        metric = Metric(problem, draw_sample(problem, size, self._seed), seed=self._seed, exact=False)
+        if not metric.resample_if_poor(centre):
+            metric.build_at_centre(centre)
+        sampled = metric.squared_norm(centre.gradient)
+        return 0.5 * max(sampled, measured_decrement(problem, design_of(problem), metric, centre, buffers))
+
     def _record(self, centre: Evaluation, gap: float) -> None:
         n, d = self.problem.source.shape
         exact_bytes = self._exact_passes * n * d * self.problem.source.dtype.itemsize
@@ -330,9 +343,13 @@ class _Halp:
             self._report(len(self._trace), iteration)
 
     def _finish(self, centre: Evaluation, status: Status, n_iter: int) -> Result:
-        centre, certificate = certify_at_best_intercept(
-            self.problem, centre, self._trace[-1].gap_estimate, RowBuffers.of(self.problem), self._evaluate
+        buffers = RowBuffers.of(self.problem)
+        gap = (
+            self._measured_gap(centre, buffers)
+            if status is Status.CONVERGED
+            else self._trace[-1].gap_estimate
         )
+        centre, certificate = certify_at_best_intercept(self.problem, centre, gap, buffers, self._evaluate)
         return Result(
             coef=centre.coef,
             status=status,

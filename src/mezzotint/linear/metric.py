@@ -66,7 +66,7 @@ class Metric:
         return self._exact
 
     def solve(self, r: Coef) -> Coef:
-        """Return ``M^-1 r``; the last vector is remembered, as solvers ask for a gradient's decrement first."""
+        """Return ``M^-1 r``; the last one is remembered: decrements are asked for before steps."""
         if r is not self._solved_for:
             self._solution, self._solved_for = self._curvature.solve(r), r
         return self._solution
@@ -137,6 +137,10 @@ class Metric:
         index = self._sample.index
         return self._at(index, centre.phi if self._sample.is_everything else centre.phi[:, index])
 
+    def _labels(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        y = self._problem.y
+        return y if len(index) == y.shape[1] else np.ascontiguousarray(y[:, index])
+
     def _at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
         softmax = self._problem.loss == "softmax"
@@ -145,7 +149,7 @@ class Metric:
             self._problem.loss,
             np.ascontiguousarray(margins),
             None,
-            self._problem.y if self._sample.is_everything else np.ascontiguousarray(self._problem.y[:, index]),
+            self._labels(index),
             None,
             c=None,
             second=second,

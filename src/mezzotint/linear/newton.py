@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
-from mezzotint.linear.certificate import certify_at_best_intercept
-from mezzotint.linear.design import Coef, Design, FloatDesign, PackedDesign
+from mezzotint.linear.certificate import certify_at_best_intercept, measured_decrement
+from mezzotint.linear.design import Coef, Design, design_of
 from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import InnerModel, RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
@@ -53,13 +53,6 @@ class Mode(IntEnum):
 def is_small(n_rows: int, n_columns: int, bits: int) -> bool:
     """Whether Newton's method on all float rows is cheaper than packing."""
     return sample_size(n_rows, n_columns, bits) >= _SMALL_SHARE * n_rows
-
-
-def _design_of(problem: Problem) -> Design:
-    """Products with the coarsest copy a problem has."""
-    if problem.packed is not None:
-        return PackedDesign(problem.packed, problem.n_threads)
-    return FloatDesign(problem.source, problem.n_threads)
 
 
 def solve_newton(
@@ -137,11 +130,13 @@ class _Newton:
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
         self._scale_floor = 0.0
+        self._goal = 0.0  # decrement to reach
 
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
-        self._metric.build_at_zero()
+        if start is None:
+            self._metric.build_at_zero()
         centre = self._first_centre(start)
         if not self._metric.resample_if_poor(centre):
             self._metric.renew_if_worn(centre)
@@ -221,13 +216,13 @@ class _Newton:
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
-        model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
-        rule = StopRule(relative=0.1, absolute=0.0, max_iterations=_MAX_CG, guard=0.0)
-        return max(decrement, self._step(model, rule).decrement)
+        measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
+        return max(decrement, measured)
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
-        return 0.5 * decrement <= tol * self._scale(centre)
+        self._goal = 2.0 * tol * self._scale(centre)
+        return decrement <= self._goal
 
     def _scale(self, centre: Evaluation) -> float:
         return max(abs(centre.value), self._scale_floor)
@@ -257,8 +252,8 @@ class _Newton:
     # ---- the inner loop
 
     def _minimise(self, model: InnerModel, gradient: Coef, eta: float, max_newton: int) -> Coef:
-        """Reduce the model's gradient by `eta` with a few Newton steps; returns the offset z."""
-        target = eta**2 * self._metric.squared_norm(gradient)
+        """Reduce the model's gradient by `eta`, or as far as `tol` asks, in a few Newton steps; returns z."""
+        target = max(eta**2 * self._metric.squared_norm(gradient), 0.25 * self._goal)
         quadratic = self.problem.loss == "squared"
         for _ in range(max_newton):
             rule = StopRule(
@@ -329,7 +324,7 @@ class _Newton:
         if stride < 2:
             return problem.zeros()
         small, _ = thinned(problem, stride)
-        return self._coarse_optimum(small, _design_of(small), RowBuffers.of(small), _ETA_WARM)
+        return self._coarse_optimum(small, design_of(small), RowBuffers.of(small), _ETA_WARM)
 
     def _coarse_optimum(self, problem: Problem, design: Design, buffers: RowBuffers, eta: float) -> Coef:
         """Minimise the coarse objective itself: its gradient at zero is not corrected."""
@@ -345,7 +340,7 @@ class _Newton:
     def _design(self) -> Design:
         packed = self._mode < Mode.FLOAT
         if packed not in self._designs:
-            self._designs[packed] = _design_of(self.problem if packed else replace(self.problem, packed=None))
+            self._designs[packed] = design_of(self.problem if packed else replace(self.problem, packed=None))
         return self._designs[packed]
 
     def _noise(self) -> NDArray[np.float64] | None:

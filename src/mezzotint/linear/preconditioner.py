@@ -110,7 +110,7 @@ class SampleCurvature:
         out = self._blocks.solve(r)
         if self._relative is not None:
             out /= self._relative[:, None]
-            # Classes shifted together leave the loss as it is: a null direction that the blocks do not know of.
+            # Classes shifted together leave the loss as it is: the blocks do not know of this null direction.
             out -= out.sum(axis=0) / len(out)
         return out
 
@@ -118,9 +118,7 @@ class SampleCurvature:
 class _Bordered:
     """Factors of the blocks, each bordered by the unpenalised intercept."""
 
-    def __init__(
-        self, grams: Grams, omega: NDArray[np.float64], mean: NDArray[np.float64] | None
-    ) -> None:
+    def __init__(self, grams: Grams, omega: NDArray[np.float64], mean: NDArray[np.float64] | None) -> None:
         self._beta = None if mean is None else np.array([max(fixed_sum(row), 1e-300) for row in omega])
         self._factors = grams.factor(omega, self._beta)
         # Column of the intercept in the coordinates of the caller, whose rows are not centred.
