@@ -22,24 +22,20 @@ _POLL_S = 0.002
 
 
 def runs() -> list[Run]:
-    """Fits of two sizes with 8 and 4 bits in memory, and of a memmap under a limit."""
+    """Fits of two sizes with 8 and 4 bits in memory, narrow rows too, and of a memmap under a limit."""
     n, d = (40_000, 256) if quick() else (1_048_576, 512)
     found = [
-        Run(
-            f"{bits} bits, {rows} rows",
-            "in_memory",
-            {"n": n, "rows": rows, "d": d, "bits": bits},
-            limit_s=600,
-            repeats=1,
-        )
+        _run("in_memory", f"{bits} bits, {rows} x {columns}", n=whole, rows=rows, d=columns, bits=bits)
+        for whole, columns in ((n, d), (2 * n, d // 2))
         for bits in (8, 4)
-        for rows in (n, n // 2)
+        for rows in (whole, whole // 2)
     ]
-    found += [
-        Run(f"{bits} bits, memmap", "mapped", {"n": n, "d": d, "bits": bits}, limit_s=600, repeats=1)
-        for bits in (8, 4)
-    ]
+    found += [_run("mapped", f"{bits} bits, memmap {n} x {d}", n=n, d=d, bits=bits) for bits in (8, 4)]
     return found
+
+
+def _run(function: str, name: str, **arguments: int) -> Run:
+    return Run(name, function, arguments, limit_s=600, repeats=1)
 
 
 def _columns(d: int) -> Any:
@@ -87,7 +83,7 @@ def in_memory(n: int, rows: int, d: int, bits: int) -> Record:
     """Peak resident memory of a fit beyond what the process and its input hold."""
     from benchmarks.measure import cached_array, peak_memory
 
-    X = np.array(cached_array("rows", lambda: _make(n, d), mmap=True)[:rows])
+    X = np.array(cached_array(f"rows_{n}_{d}", lambda: _make(n, d), mmap=True)[:rows])
     y = _labels(X)
     _warm_up(bits)
     with peak_memory() as memory:
@@ -104,7 +100,7 @@ def mapped(n: int, d: int, bits: int) -> Record:
     """Fit a memmap while the process may allocate only a part of its size."""
     from benchmarks.measure import cached_array
 
-    X = cached_array("rows", lambda: _make(n, d), mmap=True)
+    X = cached_array(f"rows_{n}_{d}", lambda: _make(n, d), mmap=True)
     y = _labels(X)
     _warm_up(bits)
     allowed = int(_ALLOWED[bits] * X.nbytes) + _FIXED_BYTES
@@ -151,8 +147,8 @@ def table(result: list[Record]) -> str:
     lines = ["| fit | X | beyond X | of X | grows with X by | constant |", "|---|---:|---:|---:|---:|---:|"]
     for name, mine in found.items():
         sizes = f"{mine['input_bytes'] / 1e9:.2f} GB | {mine['beyond_bytes'] / 1e6:.0f} MB"
-        same_bits = (other for other in found.values() if other["bits"] == mine["bits"])
-        smaller = next((o for o in same_bits if o.get("rows", np.inf) < mine.get("rows", 0)), None)
+        alike = (other for other in found.values() if all(other[key] == mine[key] for key in ("bits", "d")))
+        smaller = next((o for o in alike if o.get("rows", np.inf) < mine.get("rows", 0)), None)
         split = "| |" if smaller is None else _split(mine, smaller)
         lines.append(f"| {name} | {sizes} | {mine['share']:.3f} | {split}")
     return "\n".join(lines)
