@@ -44,10 +44,12 @@ struct HalpTotals {
 };
 
 struct HalpKernels {
-  // sums[k][r] = sum_j code_rj z_kj, exactly, for the 16 rows of a tile. z: (K, padded * spread).
-  void (*margins)(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums);
+  // sums[k][r] = sum_j code_rj z_kj, exactly, for the 16 rows of a tile. z: (K, padded * spread). `next`: a tile
+  // wanted soon; its first half is prefetched, the second by `gradient`, so that memory is never idle.
+  void (*margins)(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
+                  const uint8_t* next);
   // products[k][j] = sum_r code_rj c_kr over the rows of a slab; c (K, 64) is 0 beyond them. `next`: the
-  // tiles wanted next, or null.
+  // tiles wanted next, of which the second half is prefetched.
   void (*gradient)(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
                    int32_t* products, const uint8_t* const* next);
   // c (64) to integers in [-127, 127]: returns the scale, max|c| / 127, and leaves the sum of the integers.

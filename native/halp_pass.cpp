@@ -66,8 +66,9 @@ class OnCodes {
     Buffer<int8_t> integers;
   };
 
-  void margins(int64_t tile, const int8_t* z, const std::unique_ptr<Output>* outputs, Scratch& scratch, float* psi) const {
-    kernels_.margins(at(tile), data_.bits, rows_.padded, z, rows_.K, scratch.sums.get());
+  void margins(int64_t tile, int64_t next, const int8_t* z, const std::unique_ptr<Output>* outputs, Scratch& scratch,
+               float* psi) const {
+    kernels_.margins(at(tile), data_.bits, rows_.padded, z, rows_.K, scratch.sums.get(), at(next));
     for (int64_t k = 0; k < rows_.K; k++) {
       const Output& o = *outputs[k];
       const int32_t mid_sum = mid_ * o.totals.sum;
@@ -134,9 +135,10 @@ class OnFloats {
     Buffer<float> tile;
   };
 
-  void margins(int64_t tile, const float* z, const std::unique_ptr<Output>* outputs, Scratch& scratch, float* psi) const {
+  void margins(int64_t tile, int64_t next, const float* z, const std::unique_ptr<Output>* outputs, Scratch& scratch,
+               float* psi) const {
     products_.margins(at(tile), count(tile), rows_.n_columns, z, rows_.padded, rows_.K, scratch.sums.get(),
-                      {nullptr, 0});
+                      {at(next), count(next) / 2});
     for (int64_t k = 0; k < rows_.K; k++)
       for (int64_t r = 0; r < tile_rows; r++)
         psi[k * tile_rows + r] = static_cast<float>(
@@ -155,7 +157,7 @@ class OnFloats {
         }
       const int64_t ahead = next.tiles[std::min(t, next.count - 1)];
       products_.gradient(at(slab.tiles[t]), count(slab.tiles[t]), rows_.n_columns, scratch.tile.get(), products,
-                         rows_.padded, rows_.K, {at(ahead), count(ahead)});
+                         rows_.padded, rows_.K, second_half(ahead));
     }
     std::fill(scale, scale + rows_.K, 1.0f);
     std::fill(mid_sum, mid_sum + rows_.K, 0);
@@ -171,6 +173,10 @@ class OnFloats {
 
  private:
   const float* at(int64_t tile) const { return data_.x + tile * tile_rows * rows_.n_columns; }
+  Ahead<float> second_half(int64_t tile) const {
+    const int64_t first = count(tile) / 2;
+    return {at(tile) + first * rows_.n_columns, count(tile) - first};
+  }
   int64_t count(int64_t tile) const { return std::min(tile_rows, rows_.n_rows - tile * tile_rows); }
   PlainRows data_;
   EpochRows rows_;
@@ -258,18 +264,19 @@ class Epoch {
     Slab next = slab(step, h + n_workers_);  // a guess
     if (!next.count) next = slab(step + 1, h % n_workers_);
     if (!next.count) next = here;
-    for (int64_t t = 0; t < slab_tiles; t++) coefficients(w, t, t < here.count ? here.tiles[t] : -1);
+    for (int64_t t = 0; t < slab_tiles; t++)
+      coefficients(w, t, t < here.count ? here.tiles[t] : -1, next.tiles[std::min(t, next.count - 1)]);
     data_.products(here, next, w.c.get(), static_cast<float>(schedule_.batch_weight), w.data,
                    products_.get() + h * rows_.K * rows_.padded, scale_.get() + h * rows_.K,
                    mid_sum_.get() + h * rows_.K, total_.get() + h * rows_.K);
   }
 
-  // c of tile t of a slab: s (l'(phi + psi) - l'(phi)); zeros if there is no such tile.
-  void coefficients(Worker& w, int64_t t, int64_t tile) {
+  // c of tile t of a slab: s (l'(phi + psi) - l'(phi)); zeros if there is no such tile. `next` is prefetched.
+  void coefficients(Worker& w, int64_t t, int64_t tile, int64_t next) {
     const int64_t start = tile * tile_rows, count = tile < 0 ? 0 : std::min(tile_rows, rows_.n_rows - start);
     std::memset(w.change.get(), 0, static_cast<size_t>(rows_.K * tile_rows) * sizeof(float));
     if (count) {
-      data_.margins(tile, z_.get(), outputs_.data(), w.data, w.psi.get());
+      data_.margins(tile, next, z_.get(), outputs_.data(), w.data, w.psi.get());
       gather(rows_.phi, rows_.K, start, count, w.phi.get());
       gather(rows_.y, rows_.loss == Loss::softmax ? 1 : rows_.K, start, count, w.y.get());
       if (rows_.weights) gather(rows_.weights, 1, start, count, w.weights.get());

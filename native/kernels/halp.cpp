@@ -17,6 +17,8 @@ constexpr int outputs_shared = 5;
 constexpr int outputs_shared = 1;
 #endif
 
+constexpr int groups_ahead = 2;  // row groups of a tile that margins prefetch; the gradient has the others
+
 // 64 bytes of codes or offsets; vec.h has a load of its own.
 MZ_INLINE Bytes bytes_at(const void* p) { return load(p); }
 
@@ -32,15 +34,17 @@ MZ_INLINE void add_chunk(Sums* total, int64_t step, const Bytes& codes, const in
 }
 
 template <int bits, int C>
-MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums) {
+MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums, const uint8_t* next) {
   const int64_t chunks = padded * bits / 128, group_bytes = chunks * 64;
   Sums total[4 * C];
 #pragma GCC unroll 32
   for (auto& sum : total) sum = zero();
   for (int64_t chunk = 0; chunk < chunks; chunk++) {
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; g++)
+    for (int g = 0; g < 4; g++) {
+      if (next && g < groups_ahead) prefetch(next + g * group_bytes + chunk * 64);
       add_chunk<bits, C>(total + g, 4, bytes_at(tile + g * group_bytes + chunk * 64), z, padded * spread, chunk);
+    }
   }
 #pragma GCC unroll 8
   for (int k = 0; k < C; k++) {
@@ -50,16 +54,18 @@ MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z
 }
 
 template <int bits>
-void margins_of(const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K, int32_t* sums) {
+void margins_of(const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K, int32_t* sums, const uint8_t* next) {
   in_class_blocks<outputs_shared>(K, [&](int64_t k, int count) {
     with_count<outputs_shared>(count, [&](auto c) {
-      tile_margins<bits, decltype(c)::value>(tile, padded, z + k * padded * spread, sums + k * tile_rows);
+      tile_margins<bits, decltype(c)::value>(tile, padded, z + k * padded * spread, sums + k * tile_rows,
+                                             k ? nullptr : next);
     });
   });
 }
 
-void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums) {
-  (bits == 8 ? margins_of<8> : margins_of<4>)(tile, padded, z, K, sums);
+void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
+             const uint8_t* next) {
+  (bits == 8 ? margins_of<8> : margins_of<4>)(tile, padded, z, K, sums, next);
 }
 
 template <int bits, int H, int C>
@@ -84,7 +90,7 @@ MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64
       const uint8_t* const here = tiles[t] + chunk * 64;
 #pragma GCC unroll 4
       for (int g = 0; g < 4; g++) {
-        if (next) prefetch(next[t] + chunk * 64 + g * group_bytes);
+        if (next && g >= groups_ahead) prefetch(next[t] + chunk * 64 + g * group_bytes);
         const Bytes codes = bytes_at(here + g * group_bytes);
         const int8_t* const four = c + t * tile_rows + 4 * g;
         add_columns<bits, 0, C>(total[0], codes, four);

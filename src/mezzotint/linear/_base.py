@@ -13,7 +13,7 @@ from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Result, Status
-from mezzotint.linear.solve import BITS, SOLVERS, Settings, progress_line
+from mezzotint.linear.solve import BITS, SOLVERS, Settings, packed_copy, progress_line
 from mezzotint.linear.validation import (
     check_choice,
     check_count,
@@ -50,6 +50,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         source, given = check_samples(X)
         validate_data(self, X, y, skip_check_array=True)
         return source, given
+
+    def _make_problem(
+        self, source: Source, given: PackedMatrix | None, settings: Settings, **parts: Any
+    ) -> Problem:
+        """Return the problem without its penalty; `parts` are loss, labels, outputs and weights."""
+        return Problem(
+            source=source,
+            packed=packed_copy(source, given, settings),
+            penalty=0.0,
+            fit_intercept=check_flag("fit_intercept", self.fit_intercept),
+            n_threads=settings.n_threads,
+            **parts,
+        )
 
     def _start(self, problem: Problem) -> Coef | None:
         """Coefficients of the last fit, if they are wanted and fit the problem."""

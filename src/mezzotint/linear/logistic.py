@@ -13,9 +13,8 @@ from mezzotint.linear._base import LinearModel
 from mezzotint.linear.objective import Problem
 from mezzotint.linear.path import Path, solve_path
 from mezzotint.linear.result import Result
-from mezzotint.linear.solve import Settings, packed_copy, solve
+from mezzotint.linear.solve import Settings, solve
 from mezzotint.linear.validation import (
-    check_flag,
     check_labels,
     check_real,
     check_sample_weight,
@@ -293,21 +292,18 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         settings: Settings,
     ) -> tuple[Problem, NDArray[Any]]:
         """Return the problem without its penalty, and the classes."""
-        fit_intercept = check_flag("fit_intercept", self.fit_intercept)
         weights = check_sample_weight(sample_weight, source.shape[0])
         classes, index = check_labels(y, source.shape[0], weights)
         weights = class_weights(self.class_weight, classes, index, weights)
         multinomial = len(classes) > 2
-        problem = Problem(
-            source=source,
-            packed=packed_copy(source, given, settings),
+        problem = self._make_problem(
+            source,
+            given,
+            settings,
             loss="softmax" if multinomial else "logistic",
             y=index[None].astype(np.float64),
             n_outputs=len(classes) if multinomial else 1,
             weights=weights,
-            penalty=0.0,
-            fit_intercept=fit_intercept,
-            n_threads=settings.n_threads,
         )
         return problem, classes
 

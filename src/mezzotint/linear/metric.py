@@ -119,6 +119,7 @@ class Metric:
             return False
         candidates = candidate_rows(self._problem)
         curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
+        del self._sample, self._design, self._curvature  # their memory serves the new sample
         self._take(draw_by_curvature(self._problem, candidates, curvature, n_sample, self._seed))
         self.build_at_centre(centre)
         return True

@@ -11,9 +11,8 @@ from mezzotint.linear._base import LinearModel
 from mezzotint.linear.objective import Problem
 from mezzotint.linear.path import Path, solve_path
 from mezzotint.linear.result import Result
-from mezzotint.linear.solve import Settings, packed_copy, solve
+from mezzotint.linear.solve import Settings, solve
 from mezzotint.linear.validation import (
-    check_flag,
     check_real,
     check_sample_weight,
     check_samples,
@@ -58,21 +57,10 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         settings: Settings,
     ) -> tuple[Problem, bool]:
         """Return the problem without its penalty, and whether y was one-dimensional."""
-        fit_intercept = check_flag("fit_intercept", self.fit_intercept)
         weights = check_sample_weight(sample_weight, source.shape[0])
         targets, flat = check_targets(y, source.shape[0])
-        problem = Problem(
-            source=source,
-            packed=packed_copy(source, given, settings),
-            loss="squared",
-            y=targets,
-            n_outputs=len(targets),
-            weights=weights,
-            penalty=0.0,
-            fit_intercept=fit_intercept,
-            n_threads=settings.n_threads,
-        )
-        return problem, flat
+        parts = {"loss": "squared", "y": targets, "n_outputs": len(targets), "weights": weights}
+        return self._make_problem(source, given, settings, **parts), flat
 
     def _store(self, result: Result, flat: bool) -> None:
         weights = np.ascontiguousarray(result.coef[:, :-1])
