@@ -119,7 +119,8 @@ struct ColumnTile {
   int64_t output;  // first output
 };
 
-// Sums over all rows of the block for G column groups and V outputs, added to the totals.
+// Sums over all rows of the block for G column groups and V outputs, added to the totals. Meanwhile memory is kept
+// busy with the first lines of the block that follows.
 template <int BITS, int G, int V>
 void column_tile(const ColumnTile& tile, double* totals) {
   constexpr int kLines = G * BITS / 8;
@@ -131,7 +132,10 @@ void column_tile(const ColumnTile& tile, double* totals) {
     for (auto& s : column) s = Sums{};
   const uint8_t* line = tile.block.codes + tile.group * kLine * BITS / 8;
   const int8_t* integers = tile.rows.integers + 4 * tile.output;
+  const uint8_t* ahead = tile.block.codes + tile.block.rows / 4 * (stride + tile.group / G * kLine);
   for (int64_t r = 0; r < tile.block.rows; r += 4, line += stride, integers += 4 * tile.rows.outputs) {
+    prefetch(ahead);
+    ahead += kLine;
     Bytes codes[G];
     MZ_UNROLL
     for (int i = 0; i < kLines; i++) {
