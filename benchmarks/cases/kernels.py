@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.harness import Record, Run, quick
 
 N_THREADS = 2
-_REPEATS, _WARM = 15, 2
+_REPEATS, _WARM = 31, 2
 
 Operation = tuple[str, Callable[[], Any], float, float]  # name, call, bytes, multiply-adds
 

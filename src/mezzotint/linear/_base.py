@@ -52,7 +52,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         return source, given
 
     def _make_problem(
-        self, source: Source, given: PackedMatrix | None, settings: Settings, **parts: Any
+        self,
+        source: Source,
+        given: PackedMatrix | None,
+        settings: Settings,
+        **parts: Any,  # noqa: ANN401
     ) -> Problem:
         """Return the problem without its penalty; `parts` are loss, labels, outputs and weights."""
         return Problem(
