@@ -20,16 +20,15 @@ ACCURACIES = (1e-3, 1e-6, 1e-9)
 def runs() -> list[Run]:
     """Contestants take turns within each question; one process per question."""
     n, d = (5_000, 64) if quick() else (200_000, 768)
-    small = (4_000, 32) if quick() else (200_000, 256)
     return [
         Run("C=1, in memory", "newton", {"n": n, "d": d}, limit_s=600, repeats=1),
         Run("C=1e4, in memory", "newton", {"n": n, "d": d, "strength": 1e-4}, limit_s=600, repeats=1),
         Run("C=1, cold memmap", "newton", {"n": n, "d": d, "cold": True}, limit_s=600, repeats=1),
-        Run("HALP and SVRG, C=1", "halp", {"n": small[0], "d": small[1]}, limit_s=600, repeats=1),
+        Run("HALP and SVRG, C=1", "halp", {"n": n, "d": d}, limit_s=600, repeats=1),
         Run(
             "HALP and SVRG, ridge",
             "halp",
-            {"n": small[0], "d": small[1], "loss": "squared"},
+            {"n": n, "d": d, "loss": "squared"},
             limit_s=600,
             repeats=1,
         ),

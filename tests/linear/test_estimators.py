@@ -118,6 +118,7 @@ def test_regression_has_scikit_learns_shapes(X, scores, ours, shape, fit_interce
     a = ours(fit_intercept=fit_intercept).fit(X, y)
     b = getattr(plain, ours.__name__)(fit_intercept=fit_intercept).fit(X, y)
     assert a.coef_.shape == b.coef_.shape
+    assert np.shape(a.intercept_) == np.shape(b.intercept_)
     assert a.predict(X).shape == b.predict(X).shape
     if not fit_intercept:
         assert a.intercept_ == b.intercept_ == 0.0

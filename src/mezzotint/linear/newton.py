@@ -220,9 +220,14 @@ class _Newton:
         return max(decrement, measured)
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
-        tol = 1e-16 if self._mode == Mode.EXACT else self._tol / _SAFETY
-        self._goal = 2.0 * tol * self._scale(centre)
+        self._goal = 2.0 * self._tol_of_estimates() * self._scale(centre)
         return decrement <= self._goal
+
+    def _tol_of_estimates(self) -> float:
+        """Relative gap that the estimate must reach. The last of Newton's own steps squares the gap."""
+        if self._mode == Mode.EXACT:
+            return max(min(self._tol, self._tol**2), 1e-16)
+        return self._tol / _SAFETY
 
     def _scale(self, centre: Evaluation) -> float:
         return max(abs(centre.value), self._scale_floor)

@@ -46,7 +46,8 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         problem, flat = self._problem(source, given, y, sample_weight, settings)
         problem = dataclasses.replace(problem, penalty=alpha / problem.total_weight)
         result = solve(problem, settings, self._start(problem))
-        self._store(result, flat or (one_column_is_flat and problem.n_outputs == 1))
+        flat_coef = flat or (one_column_is_flat and problem.n_outputs == 1)
+        self._store(result, flat_coef=flat_coef, scalar_intercept=flat)
 
     def _problem(
         self,
@@ -62,11 +63,13 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         parts = {"loss": "squared", "y": targets, "n_outputs": len(targets), "weights": weights}
         return self._make_problem(source, given, settings, **parts), flat
 
-    def _store(self, result: Result, flat: bool) -> None:
+    def _store(self, result: Result, *, flat_coef: bool, scalar_intercept: bool) -> None:
         weights = np.ascontiguousarray(result.coef[:, :-1])
         intercept = np.ascontiguousarray(result.coef[:, -1])
-        self.coef_ = weights[0] if flat else weights
-        self.intercept_ = (float(intercept[0]) if flat else intercept) if self.fit_intercept else 0.0
+        self.coef_ = weights[0] if flat_coef else weights
+        self.intercept_ = float(intercept[0]) if scalar_intercept else intercept
+        if not self.fit_intercept:
+            self.intercept_ = 0.0
         self.n_iter_ = np.full(len(weights), result.n_iter, dtype=np.int32)
         self._keep(result)
 
