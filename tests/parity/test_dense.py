@@ -1,7 +1,7 @@
-"""Dense kernels: caught no FMA on one instruction set, panels that depend on threads, a spoiled triangle.
+"""Dense kernels: caught no FMA on one instruction set, panels that depend on threads, a neighbour's factor.
 
 Results have the same bits on every instruction set and for every number of threads, and are within the
-textbook error bounds. Each of those breaks (the last: Cholesky wrote above the diagonal) was made on purpose
+textbook error bounds. Each of those breaks, and a Cholesky that wrote above the diagonal, was made on purpose
 and seen to fail here.
 """
 

@@ -1,4 +1,6 @@
-"""Default estimators reach the optimum of the float problem, say how close they are, and repeat to the bit.
+"""Would catch: an estimate of the gap 90 times too large (HALP's own pace), a sampled row alone in its column.
+
+Default estimators reach the optimum of the float problem, say how close they are, and repeat to the bit.
 
 The problems and the float64 reference optima are those of the benchmarks; the largest sizes are computed by
 ``benchmarks/cases/suite.py`` into a committed result file instead.
