@@ -1,4 +1,4 @@
-"""Would catch: an estimate of the gap 90 times too large (HALP's own pace), a sampled row alone in its column.
+"""Would catch: an estimate of the gap 90 times too large (HALP's own), a sampled row alone in its column.
 
 Default estimators reach the optimum of the float problem, say how close they are, and repeat to the bit.
 
