@@ -8,6 +8,7 @@ import os
 import pathlib
 import resource
 import time
+from typing import Any
 
 CLEAN = 0.1  # cores: more than that and a table says so
 
@@ -42,6 +43,11 @@ def warning(other_cores: list[float | None]) -> str:
     if max(known) <= CLEAN:
         return ""
     return f"\n\n**Disturbed: other processes used up to {max(known):.1f} cores meanwhile.**"
+
+
+def warning_of_runs(result: list[dict[str, Any]]) -> str:
+    """Return that sentence for the runs of a result file."""
+    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
 
 
 def _busy_s() -> float | None:

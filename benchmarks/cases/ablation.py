@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.disturbance import warning_of_runs
 from benchmarks.harness import Record, Run, quick
 
 ACCURACIES = (1e-3, 1e-6, 1e-9)
@@ -150,13 +151,7 @@ def table(result: list[Record]) -> str:
             cells = ["not reached" if s is None else f"{s:.3g}" for s in mine["reached"].values()]
             read = f"{mine['bytes_read'] / 1e9:.2f}"
             lines.append(f"| {record['name']} | {name} | {' | '.join(cells)} | {read} |")
-    return "\n".join(lines) + _disturbed(result)
-
-
-def _disturbed(result: list[Record]) -> str:
-    from benchmarks.disturbance import warning
-
-    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
+    return "\n".join(lines) + warning_of_runs(result)
 
 
 TABLES = {"ablation": table}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.disturbance import warning_of_runs
 from benchmarks.harness import Record, Run, quick
 
 N_THREADS = 2
@@ -228,13 +229,7 @@ def table(result: list[Record]) -> str:
                 f"| {record['name']} | {op['name']} | {1e3 * op['seconds']:.3g} | {op['gb_s']:.3g} "
                 f"| {100 * op['share']:.0f} % | {work} |"
             )
-    return "\n".join(lines) + _disturbed(result)
-
-
-def _disturbed(result: list[Record]) -> str:
-    from benchmarks.disturbance import warning
-
-    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
+    return "\n".join(lines) + warning_of_runs(result)
 
 
 TABLES = {"kernels": table}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.disturbance import warning_of_runs
 from benchmarks.harness import Record, Run, quick
 
 VALUES = np.logspace(-6, 5, 45)
@@ -113,13 +114,7 @@ def table(result: list[Record]) -> str:
         sign = "> " if late else ""
         label = f"scikit-learn lbfgs, {dtype}, cold fits ({len(fits)} timed, the others interpolated)"
         lines.append(f"| {label} | {sign}{seconds:.3g} | {sign}{seconds / mine:.0f} | {worst:.0e} |")
-    return "\n".join(lines) + _disturbed(result)
-
-
-def _disturbed(result: list[Record]) -> str:
-    from benchmarks.disturbance import warning
-
-    return warning([r["measured"].get("other_cores") for r in result if r["kind"] == "run" and r["measured"]])
+    return "\n".join(lines) + warning_of_runs(result)
 
 
 TABLES = {"path": table}

@@ -170,7 +170,9 @@ def test_a_constant_and_few_values_give_as_many_levels_as_there_are_values():
         (lambda: optimal_levels([], 2), DataError, "there are no values"),
         (lambda: optimal_levels([1.0, np.nan], 2), DataError, "values hold nan"),
         (lambda: optimal_levels([1.0, 2.0], 2, weights=[1.0]), DataError, "1 weights for 2 values"),
-        (lambda: optimal_levels([1.0, 2.0], 2, weights=[0, 0]), DataError, "not all zero"),
+        (lambda: optimal_levels([1.0, 2.0], 2, weights=[0, 0]), DataError, "all 2 weights are zero"),
+        (lambda: optimal_levels([1.0, 2.0], 2, weights=[1, -3]), DataError, r"weights hold -3\.0"),
+        (lambda: quantisation_variance([0.5], [0.0, np.inf]), DataError, "levels hold inf"),
         (lambda: quantisation_variance([5.0], [0.0, 1.0]), DataError, "enclose all values"),
     ],
 )

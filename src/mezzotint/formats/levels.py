@@ -68,7 +68,7 @@ def optimal_levels(
         raise ParameterError(f"n_levels came as {n_levels!r}; give an integer of at least 2")
     if method not in _METHODS:
         raise ParameterError(f"method came as {method!r}; allowed are {', '.join(map(repr, _METHODS))}")
-    x, w = _checked(values, weights)
+    x, w = _finite("values", values), _weights(weights, np.size(values))
     path = _on_a_grid(x, w) if method == "histogram" else _on_the_values(x, w)
     if method == "greedy":
         path = path.at(_merged(path, int(n_levels) - 1))
@@ -102,18 +102,15 @@ def quantisation_variance(values: ArrayLike, levels: ArrayLike, *, weights: Arra
     >>> quantisation_variance([0.25, 0.5], [0.0, 1.0])
     0.21875
     """
-    x, w = _checked(values, weights)
-    table, _ = _checked(levels, None)
+    x, w = _finite("values", values), _weights(weights, np.size(values))
+    table = _finite("levels", levels)
     if x.min() < table[0] or x.max() > table[-1] or (np.diff(table) < 0).any():
         raise DataError(
             f"values reach from {x.min()} to {x.max()}, levels from {table[0]} to {table[-1]}; levels must "
             "ascend and enclose all values"
         )
-    upper = (
-        np.clip(np.searchsorted(table, x, side="left"), 1, max(1, len(table) - 1)) if len(table) > 1 else 0
-    )
-    lower = np.maximum(np.asarray(upper) - 1, 0)
-    variance = (table[upper] - x) * (x - table[lower])
+    upper = np.searchsorted(table, x, side="left")
+    variance = (table[upper] - x) * (x - table[np.maximum(upper - 1, 0)])
     return float((w * variance).sum() / w.sum())
 
 
@@ -246,18 +243,28 @@ def _merged(path: _Path, n_intervals: int) -> Index:
     return ends
 
 
-def _checked(values: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array]:
-    """Return values and weights as flat arrays of float64."""
+def _finite(name: str, values: ArrayLike) -> Array:
+    """Return numbers as a flat array of float64."""
     x = np.asarray(values, dtype=np.float64).ravel()
     if x.size == 0:
-        raise DataError("there are no values; give at least one")
+        raise DataError(f"there are no {name}; give at least one")
     if not np.isfinite(x).all():
-        raise DataError(f"values hold {x[~np.isfinite(x)][0]}; only finite numbers can be quantised")
+        raise DataError(
+            f"{name} hold {x[~np.isfinite(x)][0]}; only finite numbers are allowed, leave others out"
+        )
+    return x
+
+
+def _weights(weights: ArrayLike | None, count: int) -> Array:
+    """Return one weight for each value."""
     if weights is None:
-        return x, np.ones(x.size)
+        return np.ones(count)
     w = np.asarray(weights, dtype=np.float64).ravel()
-    if w.shape != x.shape:
-        raise DataError(f"there are {w.size} weights for {x.size} values; give one for each")
-    if not (np.isfinite(w) & (w >= 0)).all() or not w.any():
-        raise DataError("weights must be finite, >= 0 and not all zero")
-    return x, w
+    if w.size != count:
+        raise DataError(f"there are {w.size} weights for {count} values; give one for each")
+    bad = w[~(np.isfinite(w) & (w >= 0))]
+    if bad.size:
+        raise DataError(f"weights hold {bad[0]}; they must be finite and >= 0")
+    if not w.any():
+        raise DataError(f"all {count} weights are zero; at least one must be positive")
+    return w

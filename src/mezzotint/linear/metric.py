@@ -58,12 +58,12 @@ class Metric:
 
     @property
     def is_faithful(self) -> bool:
-        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``: only if M was made of all rows.
+        """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``: only if M is H.
 
         A sampled row that is alone in some direction (a rare column) stands for many that are not there,
-        and the gap seems smaller than it is.
+        and blocks know nothing of the curvature between classes: the gap seems smaller than it is.
         """
-        return self._exact
+        return self._exact and self._problem.loss != "softmax"
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``; the last one is remembered: decrements are asked for before steps."""

@@ -74,13 +74,13 @@ def solve_newton(
         Without a packed copy the same iteration runs on the float rows.
     tol : float
         Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by the Newton decrement with
-        a safety factor of 30.
+        a safety factor of 30; where M is the Hessian of all rows the decrement must reach `tol` squared.
     max_iter : int
         Outer iterations (exact passes that move the centre).
     seed : int
         Of the row sample.
     start : ndarray of float64, shape (K, d + 1), or None
-        Starting point; None starts from the optimum of the row sample.
+        Starting point; None starts from the optimum of a coarse problem.
     started_at : float or None
         `time.perf_counter()` value that the trace counts from.
     keep_coef : bool
@@ -130,7 +130,6 @@ class _Newton:
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
         self._scale_floor = 0.0
-        self._goal = 0.0  # decrement to reach
 
     # ---- the outer loop
 
@@ -180,7 +179,8 @@ class _Newton:
         if self._mode == Mode.EXACT:
             self._metric.renew_if_worn(centre)
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
-        z = self._minimise(model, centre.gradient, _ETA, 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON)
+        most = 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON
+        z = self._minimise(model, _ETA, most, enough=0.25 * self._goal(centre))
         return self._backtrack(centre, z)
 
     def _exact_step(self, centre: Evaluation) -> Coef:
@@ -220,14 +220,12 @@ class _Newton:
         return max(decrement, measured)
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
-        self._goal = 2.0 * self._tol_of_estimates() * self._scale(centre)
-        return decrement <= self._goal
+        return decrement <= self._goal(centre)
 
-    def _tol_of_estimates(self) -> float:
-        """Relative gap that the estimate must reach. The last of Newton's own steps squares the gap."""
-        if self._mode == Mode.EXACT:
-            return max(min(self._tol, self._tol**2), 1e-16)
-        return self._tol / _SAFETY
+    def _goal(self, centre: Evaluation) -> float:
+        """Decrement to reach. Newton's own steps square the gap: the last one costs as much as any other."""
+        exact = max(min(self._tol, self._tol**2), 1e-16)
+        return 2.0 * (exact if self._mode == Mode.EXACT else self._tol / _SAFETY) * self._scale(centre)
 
     def _scale(self, centre: Evaluation) -> float:
         return max(abs(centre.value), self._scale_floor)
@@ -256,9 +254,9 @@ class _Newton:
 
     # ---- the inner loop
 
-    def _minimise(self, model: InnerModel, gradient: Coef, eta: float, max_newton: int) -> Coef:
-        """Reduce the model's gradient by `eta`, or as far as `tol` asks, in a few Newton steps; returns z."""
-        target = max(eta**2 * self._metric.squared_norm(gradient), 0.25 * self._goal)
+    def _minimise(self, model: InnerModel, eta: float, max_newton: int, *, enough: float = 0.0) -> Coef:
+        """Reduce the model's gradient by `eta`, or its decrement to `enough`, in Newton steps; returns z."""
+        target = max(eta**2 * self._metric.squared_norm(model.gradient), enough)
         quadratic = self.problem.loss == "squared"
         for _ in range(max_newton):
             rule = StopRule(
@@ -328,7 +326,7 @@ class _Newton:
             return self._coarse_optimum(problem, self._design(), self._buffers, _ETA)
         if stride < 2:
             return problem.zeros()
-        small, _ = thinned(problem, stride)
+        small = thinned(problem, stride)
         return self._coarse_optimum(small, design_of(small), RowBuffers.of(small), _ETA_WARM)
 
     def _coarse_optimum(self, problem: Problem, design: Design, buffers: RowBuffers, eta: float) -> Coef:
@@ -340,7 +338,7 @@ class _Newton:
         centre = Evaluation(value=np.nan, gradient=gradient, phi=zero, coef=problem.zeros())
         noise = self._noise() if problem.loss == "squared" else None
         model = InnerModel(problem, design, centre, buffers, noise)
-        return self._minimise(model, gradient, eta, _MAX_NEWTON)
+        return self._minimise(model, eta, _MAX_NEWTON)
 
     def _design(self) -> Design:
         packed = self._mode < Mode.FLOAT

@@ -163,8 +163,8 @@ def draw_by_curvature(
     )
 
 
-def thinned(problem: Problem, stride: int) -> tuple[Problem, NDArray[np.int64]]:
-    """Keep every `stride`-th group of 16 rows, packed codes included; returns the problem and its rows.
+def thinned(problem: Problem, stride: int) -> Problem:
+    """Keep every `stride`-th group of 16 rows, packed codes included.
 
     Strided, not the head, so that sorted data are thinned evenly. Copies about 1/stride of the codes.
     """
@@ -175,7 +175,7 @@ def thinned(problem: Problem, stride: int) -> tuple[Problem, NDArray[np.int64]]:
     source = problem.source if packed is not None else ArraySource(problem.source.rows(index))
     weights = None if problem.weights is None else problem.weights[index]
     y = np.ascontiguousarray(problem.y[:, index])
-    return replace(problem, source=source, packed=packed, y=y, weights=weights), index
+    return replace(problem, source=source, packed=packed, y=y, weights=weights)
 
 
 def _thinned_codes(packed: PackedMatrix, groups: NDArray[np.int64], n_rows: int) -> PackedMatrix:
