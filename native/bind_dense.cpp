@@ -6,13 +6,16 @@ namespace mezzotint {
 namespace {
 
 template <class T>
-void bound_gram(In<T, 2> a, std::optional<In<double, 1>> weights, Out<T, 2> out, int n_threads) {
+void bound_add_grams(In<T, 2> a, std::optional<In<double, 2>> weights, Out<T, 3> out, int n_threads) {
   const int64_t n_rows = static_cast<int64_t>(a.shape(0)), d = static_cast<int64_t>(a.shape(1));
-  require(!weights || static_cast<int64_t>(weights->size()) == n_rows, "weights must have one element per row");
-  require(static_cast<int64_t>(out.shape(0)) == d && static_cast<int64_t>(out.shape(1)) == d, "out must have shape (d, d)");
+  const int64_t count = static_cast<int64_t>(out.shape(0));
+  require(weights || count == 1, "without weights there is one matrix");
+  require(!weights || (static_cast<int64_t>(weights->shape(0)) == count && static_cast<int64_t>(weights->shape(1)) == n_rows),
+          "weights must have one row per matrix and one column per row of a");
+  require(static_cast<int64_t>(out.shape(1)) == d && static_cast<int64_t>(out.shape(2)) == d, "out must have shape (G, d, d)");
   require(n_threads >= 1, "n_threads must be at least 1");
-  const double* w = weights ? weights->data() : nullptr;
-  interruptible([&](Interrupt* poll) { gram<T>(a.data(), n_rows, d, w, out.data(), n_threads, poll); });
+  const GramTask<T> task{a.data(), n_rows, d, weights ? weights->data() : nullptr, count};
+  interruptible([&](Interrupt* poll) { add_grams<T>(task, out.data(), n_threads, poll); });
 }
 
 template <class T>
@@ -49,7 +52,7 @@ void bound_dots(In<double, 2> a, In<double, 2> b, Out<double, 1> out) {
 
 template <class T>
 void bind_of(nb::module_& m) {
-  m.def("gram", &bound_gram<T>, nb::arg("a").noconvert(), nb::arg("weights").noconvert().none(),
+  m.def("add_grams", &bound_add_grams<T>, nb::arg("a").noconvert(), nb::arg("weights").noconvert().none(),
         nb::arg("out").noconvert(), nb::arg("n_threads"));
   m.def("cholesky", &bound_cholesky<T>, nb::arg("m").noconvert(), nb::arg("n_threads"));
   m.def("cholesky_solve", &bound_solve<T>, nb::arg("factors").noconvert(), nb::arg("x").noconvert(),

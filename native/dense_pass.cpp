@@ -1,6 +1,7 @@
 #include "dense_pass.h"
 
 #include <algorithm>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -40,30 +41,44 @@ std::vector<Stretch> stretches(int64_t strips, int n_threads) {
   return list;
 }
 
+// Matrices g of [begin, end): they share the packed right side, and what they read stays in the cache.
+struct Members {
+  int64_t begin, end;
+};
 template <class T>
-void gram_stretch(const T* a, int64_t n_rows, int64_t d, const double* weights, const Stretch& task, T* out) {
+void gram_stretch(const GramTask<T>& of, const Members& members, const Stretch& task, T* out) {
   const auto& ops = operations<T>();
-  Buffer<T> left(strip * gram_depth), right(strip * gram_depth);
+  const auto [a, n_rows, d] = std::tuple{of.a, of.n_rows, of.d};
+  Buffer<T> left(strip * gram_depth), right((task.end - task.begin) * strip * gram_depth);
   const int64_t row = task.i * strip, rows = std::min(strip, d - row);
   for (int64_t p = 0; p < n_rows; p += gram_depth) {
     const int64_t depth = std::min(gram_depth, n_rows - p);
-    ops.pack_left(a + p * d + row, d, depth, rows, weights ? weights + p : nullptr, left.get());
-    for (int64_t column = task.end * strip - strip; column >= task.begin * strip; column -= strip) {
-      const int64_t columns = std::min(strip, d - column);
-      ops.pack_right(a + p * d + column, d, depth, columns, right.get());
-      ops.multiply(left.get(), right.get(), depth, rows, columns, row - column, T{1}, out + row * d + column, d);
+    for (int64_t g = members.begin; g < members.end; g++) {
+      const double* weights = of.weights ? of.weights + g * n_rows + p : nullptr;
+      ops.pack_left(a + p * d + row, d, depth, rows, weights, left.get());
+      for (int64_t column = task.end * strip - strip; column >= task.begin * strip; column -= strip) {
+        const int64_t columns = std::min(strip, d - column);
+        T* packed = right.get() + (column - task.begin * strip) * gram_depth;
+        if (g == members.begin) ops.pack_right(a + p * d + column, d, depth, columns, packed);
+        ops.multiply(left.get(), packed, depth, rows, columns, row - column, T{1}, out + (g * d + row) * d + column, d);
+      }
     }
   }
 }
 
+constexpr int64_t side = 16;
+// Copies rows of one block below the diagonals to the columns above them.
 template <class T>
-void mirror_lower(T* out, int64_t d, int n_threads) {
-  constexpr int64_t side = 16;
-  parallel_for((d + side - 1) / side, n_threads, nullptr, [&](int64_t block) {
-    for (int64_t j0 = 0; j0 <= block * side; j0 += side)
-      for (int64_t i = block * side; i < std::min(d, (block + 1) * side); i++)
-        for (int64_t j = j0; j < std::min(i, j0 + side); j++) out[j * d + i] = out[i * d + j];
-  });
+void mirror_block(T* out, int64_t d, int64_t block) {
+  for (int64_t j0 = 0; j0 <= block * side; j0 += side)
+    for (int64_t i = block * side; i < std::min(d, (block + 1) * side); i++)
+      for (int64_t j = j0; j < std::min(i, j0 + side); j++) out[j * d + i] = out[i * d + j];
+}
+template <class T>
+void mirror_lower(T* out, int64_t count, int64_t d, int n_threads) {
+  const int64_t blocks = (d + side - 1) / side;
+  parallel_for(count * blocks, count * d < 2048 ? 1 : n_threads, nullptr,
+               [&](int64_t number) { mirror_block(out + number / blocks * d * d, d, number % blocks); });
 }
 
 // Rows [begin, end) below a factored block: solved against it, then packed for the products to come.
@@ -87,11 +102,15 @@ struct Panel {
 }  // namespace
 
 template <class T>
-bool gram(const T* a, int64_t n_rows, int64_t d, const double* weights, T* out, int n_threads, Interrupt* interrupt) {
-  const std::vector<Stretch> tasks = stretches((d + strip - 1) / strip, n_threads);
-  const bool finished = parallel_for(static_cast<int64_t>(tasks.size()), n_threads, interrupt,
-                                     [&](int64_t t) { gram_stretch(a, n_rows, d, weights, tasks[t], out); });
-  if (finished) mirror_lower(out, d, n_threads);
+bool add_grams(const GramTask<T>& task, T* out, int n_threads, Interrupt* interrupt) {
+  const std::vector<Stretch> parts = stretches((task.d + strip - 1) / strip, n_threads);
+  const int64_t n_parts = static_cast<int64_t>(parts.size());
+  const int64_t groups = std::min<int64_t>(task.count, n_threads);
+  const bool finished = parallel_for(groups * n_parts, n_threads, interrupt, [&](int64_t number) {
+    const int64_t group = number / n_parts;
+    gram_stretch(task, {group * task.count / groups, (group + 1) * task.count / groups}, parts[number % n_parts], out);
+  });
+  if (finished) mirror_lower(out, task.count, task.d, n_threads);
   return finished;
 }
 
@@ -136,7 +155,7 @@ void cholesky_solve(const FactorList<T>& factors, double* x, int64_t K, int n_th
 double dot(const double* a, const double* b, int64_t count) { return active().dense->dot(a, b, count); }
 
 #define MZ_INSTANTIATE(T)                                                                            \
-  template bool gram(const T*, int64_t, int64_t, const double*, T*, int, Interrupt*);                \
+  template bool add_grams(const GramTask<T>&, T*, int, Interrupt*);                                      \
   template bool cholesky(T*, int64_t, int64_t&, int, Interrupt*);                                    \
   template void cholesky_solve(const FactorList<T>&, double*, int64_t, int);
 MZ_INSTANTIATE(float)

@@ -7,9 +7,17 @@
 
 namespace mezzotint {
 
-// out (d, d) = sum_i weights_i a_i a_i^T over the n_rows rows of a; out is zero before. weights may be null.
+// out (count, d, d) += sum_i weights_gi a_i a_i^T over the n_rows rows of a, for each row g of weights
+// (count, n_rows); null weights are ones. out is symmetric before and after.
 template <class T>
-bool gram(const T* a, int64_t n_rows, int64_t d, const double* weights, T* out, int n_threads, Interrupt* interrupt);
+struct GramTask {
+  const T* a;
+  int64_t n_rows, d;
+  const double* weights;
+  int64_t count;
+};
+template <class T>
+bool add_grams(const GramTask<T>& task, T* out, int n_threads, Interrupt* interrupt);
 
 // In place, lower triangle. pivot: -1 or the index of the first pivot that is not positive.
 template <class T>

@@ -198,10 +198,11 @@ def _dense(d: int) -> Iterator[Operation]:
 
     for dtype in (np.float32, np.float64):
         a = np.random.default_rng(0).standard_normal((4 * d, d)).astype(dtype)
-        weights, name = np.ones(len(a)), np.dtype(dtype).name
-        gram = partial(ops().gram, a, weights, n_threads=N_THREADS)
+        weights, name = np.ones((1, len(a))), np.dtype(dtype).name
+        out = np.zeros((1, d, d), dtype)
+        gram = partial(ops().add_grams, out, a, weights, n_threads=N_THREADS)
         yield f"gram {len(a)} x {d}, {name}", gram, float(a.nbytes), len(a) * d * d / 2
-        matrix = gram() + np.eye(d, dtype=dtype)
+        matrix = (a.T @ a + np.eye(d)).astype(dtype)
         yield f"cholesky {d}, {name}", partial(_factor, matrix), float(matrix.nbytes), d**3 / 6
         for k in (1, 10):
             solve = partial(ops().cholesky_solve, _factor(matrix)[None], np.ones((k, d)))

@@ -119,8 +119,10 @@ def cholesky(p, n_threads):
     return native.cholesky(factor, n_threads=n_threads), np.tril(factor)
 
 
-def gram(p, n_threads):
-    return native.gram(p.x, p.weights, n_threads=n_threads)
+def add_grams(p, n_threads):
+    out = np.zeros((2, N_COLUMNS, N_COLUMNS), np.float32)
+    native.add_grams(out, p.x, np.stack([p.weights, 1 - p.weights]), n_threads=n_threads)
+    return out
 
 
 def cholesky_solve(p, n_threads):
@@ -153,7 +155,7 @@ OPERATIONS = [
     line_slope,
     loss_sum,
     first_nonfinite,
-    gram,
+    add_grams,
     cholesky,
     cholesky_solve,
     tree_sum,

@@ -1,4 +1,5 @@
-"""Dense kernels: caught no FMA on one instruction set, panels that depend on threads, a neighbour's factor.
+"""Dense kernels: caught no FMA on one instruction set, panels that depend on threads, a neighbour's factor
+or weights.
 
 Results have the same bits on every instruction set and for every number of threads, and are within the
 textbook error bounds. Each of those breaks, and a Cholesky that wrote above the diagonal, was made on purpose
@@ -48,13 +49,19 @@ def positive_definite(rng, d, dtype):
     return (a.T @ a + np.eye(d)).astype(dtype)
 
 
+def gram(kernels, a, weights=None, *, n_threads=1):
+    out = np.zeros((1, a.shape[1], a.shape[1]), a.dtype)
+    kernels.add_grams(out, a, None if weights is None else weights[None], n_threads=n_threads)
+    return out[0]
+
+
 @DTYPES
 def test_gram_has_the_same_bits_everywhere_and_is_within_its_bound(dtype, rng):
     unit = np.finfo(dtype).eps / 2
     for n, d in itertools.product(ROWS, COLUMNS):
         a = read_only(rng.normal(size=(n, d)).astype(dtype))
         for weights in (None, read_only(rng.random(n) * (rng.random(n) > 0.2))):
-            (result,) = everywhere(lambda t, a=a, w=weights: (native.gram(a, w, n_threads=t),))
+            (result,) = everywhere(lambda t, a=a, w=weights: (gram(native, a, w, n_threads=t),))
             assert result.dtype == dtype
             np.testing.assert_array_equal(result, result.T)
             w = np.ones(n) if weights is None else weights
@@ -66,9 +73,27 @@ def test_gram_has_the_same_bits_everywhere_and_is_within_its_bound(dtype, rng):
 
 def test_gram_of_a_wide_matrix_on_many_threads(rng):
     a = rng.normal(size=(140, 600)).astype(np.float32)
-    (result,) = everywhere(lambda t: (native.gram(a, n_threads=5 * t - 4),))
+    (result,) = everywhere(lambda t: (gram(native, a, n_threads=5 * t - 4),))
     np.testing.assert_array_equal(np.tril(result), np.triu(result).T)
-    np.testing.assert_allclose(result, reference.gram(a), rtol=0, atol=gamma(143, 2**-24) * 2 * 200)
+    np.testing.assert_allclose(result, gram(reference, a), rtol=0, atol=gamma(143, 2**-24) * 2 * 200)
+
+
+@DTYPES
+def test_grams_of_several_weights_are_those_of_each_alone_added_to_what_was_there(dtype, rng):
+    a, weights = rng.normal(size=(70, 33)).astype(dtype), rng.random((3, 70))
+    before = np.stack([positive_definite(rng, 33, dtype) for _ in weights])
+
+    def added(kernels, n_threads=1):
+        out = before.copy()
+        kernels.add_grams(out, a, weights, n_threads=n_threads)
+        return (out,)
+
+    (result,) = everywhere(lambda t: added(native, t))
+    alone = np.stack([gram(native, a, row) for row in weights])
+    np.testing.assert_array_equal(result, result.transpose(0, 2, 1))
+    np.testing.assert_array_equal(result, before + alone)
+    rounding = 200 * np.finfo(dtype).eps
+    np.testing.assert_allclose(result, added(reference)[0], rtol=rounding, atol=rounding)
 
 
 @DTYPES
@@ -158,12 +183,15 @@ def test_dot_has_the_same_bits_everywhere_and_is_within_its_bound(rng):
 
 
 def test_arguments_that_do_not_fit_are_refused_before_memory_is_touched():
-    a, b = np.eye(4), np.ones((2, 4))
+    a, b, out = np.eye(4), np.ones((2, 4)), np.zeros((1, 4, 4))
     for call, error in (
-        (lambda: native.gram(a, np.ones(3)), ValueError),
-        (lambda: native.gram(a.astype(np.float16)), TypeError),
-        (lambda: native.gram(a[:, :2]), TypeError),  # not contiguous
-        (lambda: native.gram(a, n_threads=0), ValueError),
+        (lambda: native.add_grams(out, a, np.ones((1, 3))), ValueError),
+        (lambda: native.add_grams(out, a, np.ones((2, 4))), ValueError),
+        (lambda: native.add_grams(np.zeros((2, 4, 4)), a), ValueError),
+        (lambda: native.add_grams(out[:, :3].copy(), a), ValueError),
+        (lambda: native.add_grams(out, a.astype(np.float16)), TypeError),
+        (lambda: native.add_grams(out, a[:, :2]), TypeError),  # not contiguous
+        (lambda: native.add_grams(out, a, n_threads=0), ValueError),
         (lambda: native.cholesky(a[:2].copy()), ValueError),
         (lambda: native.cholesky(read_only(a.copy())), TypeError),
         (lambda: native.cholesky(a.T[::-1]), TypeError),

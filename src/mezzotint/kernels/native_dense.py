@@ -13,11 +13,11 @@ from mezzotint.kernels import _native
 Float64 = NDArray[np.float64]
 
 
-def gram(a: NDArray[Any], weights: Float64 | None = None, *, n_threads: int = 1) -> NDArray[Any]:
-    """See ``reference.dense.gram``."""
-    out = np.zeros((a.shape[1], a.shape[1]), dtype=a.dtype)
-    _native.gram(a, weights, out, n_threads)
-    return out
+def add_grams(
+    out: NDArray[Any], a: NDArray[Any], weights: Float64 | None = None, *, n_threads: int = 1
+) -> None:
+    """See ``reference.dense.add_grams``."""
+    _native.add_grams(a, weights, out, n_threads)
 
 
 def cholesky(m: NDArray[Any], *, n_threads: int = 1) -> int:
@@ -44,4 +44,4 @@ def dots(a: Float64, b: Float64) -> Float64:
     return out
 
 
-__all__ = ["cholesky", "cholesky_solve", "dot", "dots", "gram"]
+__all__ = ["add_grams", "cholesky", "cholesky_solve", "dot", "dots"]

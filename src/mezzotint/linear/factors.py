@@ -99,8 +99,9 @@ class CholeskyGrams:
         g = np.zeros((len(omega), d, d), self._rows.dtype)
         m = np.zeros((len(omega), d))
         for part, rows in self._rows:
-            for matrix, row in zip(g, omega[:, part], strict=True):
-                matrix += _gram(rows, np.ascontiguousarray(row), self._threads)
+            work = len(omega) * rows.size * d / 2
+            weights, n_threads = np.ascontiguousarray(omega[:, part]), worthwhile(self._threads, work)
+            ops().add_grams(g, rows, weights, n_threads=n_threads)
             if beta is not None:
                 m += _times_transposed(rows, omega[:, part], self._threads)
         for k, matrix in enumerate(g):
@@ -155,7 +156,7 @@ class WoodburyGrams:
         self._rows = rows
         self._penalty = penalty
         self._threads = n_threads
-        self._k = _gram(np.ascontiguousarray(rows.T), None, n_threads)
+        self._k = _inner_products(rows, n_threads)
         self._energy = 0.0 if held is None else _energy_outside(rows, held, self._k, n_threads)
 
     def factor(self, omega: Array, beta: Array | None) -> "_WoodburyFactors":
@@ -221,11 +222,14 @@ def _without(unit: Array | None, t: Array) -> Array:
     return out
 
 
-def _gram(rows: NDArray[Any], weights: Array | None, n_threads: int) -> NDArray[Any]:
-    """Return ``A^T Omega A``."""
-    work = rows.size * rows.shape[1] / 2
-    out: NDArray[Any] = ops().gram(rows, weights, n_threads=worthwhile(n_threads, work))
-    return out
+def _inner_products(rows: NDArray[Any], n_threads: int) -> NDArray[Any]:
+    """Return ``A A^T``."""
+    size = len(rows)
+    out = np.zeros((1, size, size), rows.dtype)
+    columns = np.ascontiguousarray(rows.T)
+    ops().add_grams(out, columns, n_threads=worthwhile(n_threads, columns.size * size / 2))
+    inner: NDArray[Any] = out[0]
+    return inner
 
 
 def _times(rows: NDArray[Any], v: Coef, n_threads: int) -> Array:

@@ -51,7 +51,8 @@ def looks_deficient(problem: Problem, seed: int) -> bool:
     rows = problem.source.rows(index).astype(np.float64)
     mean = rows.sum(axis=0) / len(rows) if problem.fit_intercept else np.zeros(d)
     rows -= mean
-    gram = ops().gram(rows, None, n_threads=problem.n_threads)
+    gram = np.zeros((d, d))
+    ops().add_grams(gram[None], rows, n_threads=problem.n_threads)
     scale = _unit_scale(gram, mean, float(len(rows)))
     if not scale.all():
         return True
@@ -117,7 +118,7 @@ def _by_column_gram(problem: Problem, mean: Matrix) -> Solve | None:
     d = problem.n_columns
     gram = np.zeros((d, d))
     for _, block in _weighted_blocks(problem, mean):
-        gram += ops().gram(block, None, n_threads=problem.n_threads)
+        ops().add_grams(gram[None], block, n_threads=problem.n_threads)
     scale = _unit_scale(gram, mean, 1.0)
     live = np.flatnonzero(scale)
     scale = scale[live]

@@ -91,7 +91,9 @@ class SampleCurvature:
         curvature : ndarray of float64, shape (1, S) or (K, S)
             Diagonal curvature l'' (softmax: p (1 - p)) of the sampled rows, shared by the outputs or not.
         """
-        n_outputs, n_factors = len(curvature), min(len(curvature), self._max_factors)
+        n_outputs = len(curvature)
+        alike = bool((curvature == curvature[0]).all())  # classes at zero coefficients
+        n_factors = 1 if alike else min(n_outputs, self._max_factors)
         omega = curvature * (self._weights / self._total)
         shared = np.zeros((n_factors, omega.shape[1]))
         member = factor_of(n_outputs, n_factors)

@@ -8,26 +8,25 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 
 
-def gram(a: NDArray[Any], weights: Float64 | None = None, *, n_threads: int = 1) -> NDArray[Any]:
-    """G = sum_i w_i a_i a_i^T over the rows a_i of `a`.
+def add_grams(
+    out: NDArray[Any], a: NDArray[Any], weights: Float64 | None = None, *, n_threads: int = 1
+) -> None:
+    """Add to every ``out[g]`` the sum_i w_gi a_i a_i^T over the rows a_i of `a`.
 
     Parameters
     ----------
+    out : array of the dtype of `a`, shape (G, d, d)
+        Exactly symmetric matrices, before and after.
     a : float32 or float64 array, shape (S, d)
-    weights : float64 array, shape (S,), or None
-        None means 1.
+    weights : float64 array, shape (G, S), or None
+        None means one row of ones, G = 1.
     n_threads : int
         Not visible in the result.
-
-    Returns
-    -------
-    array of the dtype of `a`, shape (d, d)
-        Exactly symmetric.
     """
-    weighted = a if weights is None else a * weights[:, None].astype(a.dtype)
-    lower: NDArray[Any] = np.tril(weighted.T @ a)
-    lower += np.tril(lower, -1).T
-    return lower
+    rows = np.ones((1, len(a))) if weights is None else weights
+    for matrix, row in zip(out, rows, strict=True):
+        lower = np.tril(matrix + (a * row[:, None].astype(a.dtype)).T @ a)
+        matrix[:] = lower + np.tril(lower, -1).T
 
 
 def cholesky(m: NDArray[Any], *, n_threads: int = 1) -> int:
@@ -93,4 +92,4 @@ def dots(a: Float64, b: Float64) -> Float64:
     return np.array([dot(x, y) for x, y in zip(a, b, strict=True)])
 
 
-__all__ = ["cholesky", "cholesky_solve", "dot", "dots", "gram"]
+__all__ = ["add_grams", "cholesky", "cholesky_solve", "dot", "dots"]
