@@ -120,20 +120,38 @@ void gradient(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t pa
   (bits == 8 ? gradient_of<8> : gradient_of<4>)(tiles, n_tiles, padded, c, K, products, next);
 }
 
+MZ_INLINE F32 smaller(const F32& a, const F32& b) {  // b's NaN stays
+  using T = float;
+  F32 out;
+  MZ_EACH_PART(i) out.part[i] = a.part[i] < b.part[i] ? a.part[i] : b.part[i];
+  return out;
+}
+MZ_INLINE F32 larger(const F32& a, const F32& b) {
+  using T = float;
+  F32 out;
+  MZ_EACH_PART(i) out.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
+  return out;
+}
+
+MZ_INLINE float largest_lane(const F32& v) {
+  float lanes[16];
+  store(lanes, v);
+  for (int half = 8; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lanes[l] = lanes[l] < lanes[l + half] ? lanes[l + half] : lanes[l];
+  return lanes[0];
+}
+
 float quantise(const float* c, int8_t* integers, int32_t* sum) {
-  float largest = 0;
-  for (int64_t i = 0; i < slab_rows; i++) {
-    const float size = __builtin_fabsf(c[i]);
-    largest = largest < size ? size : largest;
-  }
-  const float inverse = largest > 0 ? coefficient_limit / largest : 0.0f;
-  int32_t total = 0;
+  F32 sizes = zero<float>();
+  for (int64_t i = 0; i < slab_rows; i += 16) sizes = larger(sizes, larger(load(c + i), zero<float>() - load(c + i)));
+  const float largest = largest_lane(sizes), inverse = largest > 0 ? coefficient_limit / largest : 0.0f;
+  int32_t rounded[slab_rows], total = 0;
   for (int64_t i = 0; i < slab_rows; i++) {
     const float to_integer = 0x1.8p23f;  // adding it rounds to the nearest integer, ties to even
-    const int32_t integer = static_cast<int32_t>((c[i] * inverse + to_integer) - to_integer);
-    integers[i] = static_cast<int8_t>(integer);
-    total += integer;
+    rounded[i] = static_cast<int32_t>((c[i] * inverse + to_integer) - to_integer);
   }
+  for (int64_t i = 0; i < slab_rows; i++) integers[i] = static_cast<int8_t>(rounded[i]);
+  for (int64_t i = 0; i < slab_rows; i++) total += rounded[i];
   *sum = total;
   return largest / coefficient_limit;
 }
@@ -232,19 +250,6 @@ MZ_INLINE bool within(const F32& low, const F32& high, float limit) {
   for (int l = 0; l < 16; l++) inside = inside && lows[l] >= -limit && highs[l] <= limit;
   return inside;
 }
-MZ_INLINE F32 smaller(const F32& a, const F32& b) {  // b's NaN stays
-  using T = float;
-  F32 out;
-  MZ_EACH_PART(i) out.part[i] = a.part[i] < b.part[i] ? a.part[i] : b.part[i];
-  return out;
-}
-MZ_INLINE F32 larger(const F32& a, const F32& b) {
-  using T = float;
-  F32 out;
-  MZ_EACH_PART(i) out.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
-  return out;
-}
-
 bool round(const HalpColumns& columns, const HalpBits& bits, int8_t* z, HalpTotals* totals) {
   F32 low = zero<float>(), high = zero<float>();
   const auto widen = [&](const F32& v) __attribute__((always_inline)) {
