@@ -16,4 +16,5 @@ NB_MODULE(_native, m) {
   mezzotint::bind_floats(m);
   mezzotint::bind_dense(m);
   mezzotint::bind_halp(m);
+  mezzotint::bind_zipml(m);
 }

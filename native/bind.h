@@ -62,5 +62,6 @@ void bind_packed(nb::module_& m);
 void bind_floats(nb::module_& m);
 void bind_dense(nb::module_& m);
 void bind_halp(nb::module_& m);
+void bind_zipml(nb::module_& m);
 
 }  // namespace mezzotint

@@ -11,6 +11,7 @@ namespace mezzotint {
   extern const FloatKernels floats;        \
   extern const DenseKernels dense;         \
   extern const HalpKernels halp;           \
+  extern const ZipmlKernels zipml;         \
   }
 MZ_DECLARE(isa_portable)
 #ifdef MZ_X86
@@ -34,7 +35,7 @@ bool has_avx512() {
 }
 #endif
 
-#define MZ_TABLE(label, ns) {label, &ns::packed, &ns::floats, &ns::dense, &ns::halp}
+#define MZ_TABLE(label, ns) {label, &ns::packed, &ns::floats, &ns::dense, &ns::halp, &ns::zipml}
 const Candidate candidates[] = {
     {MZ_TABLE("portable", isa_portable), always},
 #ifdef MZ_X86

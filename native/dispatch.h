@@ -14,6 +14,7 @@ struct PackedKernels;  // packed.h: tiles of codes
 struct FloatKernels;   // floats.h: blocks of float rows, losses
 struct DenseKernels;   // dense.h:  Gram matrix, Cholesky
 struct HalpKernels;    // halp.h:   minibatch steps on the integer offset
+struct ZipmlKernels;   // zipml.h:  minibatch steps of SGD in few bits
 
 struct KernelTable {
   const char* name;
@@ -21,6 +22,7 @@ struct KernelTable {
   const FloatKernels* floats;
   const DenseKernels* dense;
   const HalpKernels* halp;
+  const ZipmlKernels* zipml;
 };
 
 const KernelTable& active();                     // the table in use

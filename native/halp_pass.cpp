@@ -7,6 +7,7 @@
 
 #include "buffer.h"
 #include "dispatch.h"
+#include "minibatches.h"
 #include "team.h"
 
 namespace mezzotint {
@@ -14,11 +15,6 @@ namespace {
 
 constexpr uint32_t rounding_stream = 0x68616c70;  // "halp"; output k uses rounding_stream + k
 constexpr int most_doublings = 400;               // in one step; more means that the offset is not finite
-
-// The tiles of one slab.
-struct Slab {
-  int64_t tiles[slab_tiles], count = 0;
-};
 
 // Offset of one output and everything that its step reads and writes.
 struct Output {
@@ -193,8 +189,9 @@ class Epoch {
         rows_(rows),
         schedule_(schedule),
         step_(model.step[rows.n_columns]),
-        n_steps_(schedule.n_passes * schedule.n_batches),
-        most_slabs_(slabs_of((schedule.n_tiles + schedule.n_batches - 1) / schedule.n_batches)),
+        batches_{schedule.order, schedule.n_passes, schedule.n_tiles, schedule.n_batches},
+        n_steps_(batches_.n_steps()),
+        most_slabs_(batches_.most_slabs()),
         n_workers_(static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(schedule.n_threads, most_slabs_)))),
         z_(rows.K * rows.padded * Data::z_per_column),
         products_(most_slabs_ * rows.K * rows.padded),
@@ -211,7 +208,7 @@ class Epoch {
 
   EpochResult run(double* average, Interrupt* interrupt) {
     EpochResult result;
-    run_team(n_workers_, n_steps_, [&](int64_t step) { return slabs_in(step); },
+    run_team(n_workers_, n_steps_, [&](int64_t step) { return batches_.slabs_in(step); },
              [&](int worker, int64_t step, int64_t h) { work(*workers_[static_cast<size_t>(worker)], step, h); },
              [&](int64_t step) {
                result.finite = descend(step, result.doublings);
@@ -239,31 +236,9 @@ class Epoch {
     Buffer<double> loss;
   };
 
-  static int64_t slabs_of(int64_t tiles) { return (tiles + slab_tiles - 1) / slab_tiles; }
-
-  // Slab h of a step; an empty one past the end of the step or of the epoch.
-  Slab slab(int64_t step, int64_t h) const {
-    Slab out;
-    if (step >= n_steps_) return out;
-    const int64_t batch = step % schedule_.n_batches;
-    const int64_t* const order = schedule_.order + step / schedule_.n_batches * schedule_.n_tiles;
-    const int64_t first = batch * schedule_.n_tiles / schedule_.n_batches + h * slab_tiles;
-    const int64_t end = (batch + 1) * schedule_.n_tiles / schedule_.n_batches;
-    for (int64_t i = first; i < end && out.count < slab_tiles; i++) out.tiles[out.count++] = order[i];
-    return out;
-  }
-  int64_t slabs_in(int64_t step) const {
-    const int64_t batch = step % schedule_.n_batches;
-    return slabs_of((batch + 1) * schedule_.n_tiles / schedule_.n_batches -
-                    batch * schedule_.n_tiles / schedule_.n_batches);
-  }
-
   // Products of slab h of a step.
   void work(Worker& w, int64_t step, int64_t h) {
-    const Slab here = slab(step, h);
-    Slab next = slab(step, h + n_workers_);  // a guess
-    if (!next.count) next = slab(step + 1, h % n_workers_);
-    if (!next.count) next = here;
+    const Slab here = batches_.slab(step, h), next = batches_.likely_next(step, h, n_workers_, here);
     for (int64_t t = 0; t < slab_tiles; t++)
       coefficients(w, t, t < here.count ? here.tiles[t] : -1, next.tiles[std::min(t, next.count - 1)]);
     data_.products(here, next, w.c.get(), static_cast<float>(schedule_.batch_weight), w.data,
@@ -273,13 +248,13 @@ class Epoch {
 
   // c of tile t of a slab: s (l'(phi + psi) - l'(phi)); zeros if there is no such tile. `next` is prefetched.
   void coefficients(Worker& w, int64_t t, int64_t tile, int64_t next) {
-    const int64_t start = tile * tile_rows, count = tile < 0 ? 0 : std::min(tile_rows, rows_.n_rows - start);
+    const int64_t count = tile < 0 ? 0 : std::min(tile_rows, rows_.n_rows - tile * tile_rows);
     std::memset(w.change.get(), 0, static_cast<size_t>(rows_.K * tile_rows) * sizeof(float));
     if (count) {
       data_.margins(tile, next, z_.get(), outputs_.data(), w.data, w.psi.get());
-      gather(rows_.phi, rows_.K, start, count, w.phi.get());
-      gather(rows_.y, rows_.loss == Loss::softmax ? 1 : rows_.K, start, count, w.y.get());
-      if (rows_.weights) gather(rows_.weights, 1, start, count, w.weights.get());
+      gather_tile(rows_.phi, rows_.K, rows_.n_rows, tile, count, w.phi.get());
+      gather_tile(rows_.y, rows_.loss == Loss::softmax ? 1 : rows_.K, rows_.n_rows, tile, count, w.y.get());
+      if (rows_.weights) gather_tile(rows_.weights, 1, rows_.n_rows, tile, count, w.weights.get());
       const LossRows rows = {rows_.loss, rows_.K, tile_rows, w.phi.get(), w.psi.get(), nullptr, 0.0, w.y.get(),
                              rows_.weights ? w.weights.get() : nullptr, w.loss.get()};
       active().floats->rows.curvature(rows, 0, count, w.change.get(), w.second.get());
@@ -287,14 +262,9 @@ class Epoch {
     for (int64_t k = 0; k < rows_.K; k++)
       std::memcpy(w.c.get() + k * slab_rows + t * tile_rows, w.change.get() + k * tile_rows, tile_rows * sizeof(float));
   }
-  void gather(const double* from, int64_t K, int64_t start, int64_t count, double* to) const {
-    for (int64_t k = 0; k < K; k++)
-      std::memcpy(to + k * tile_rows, from + k * rows_.n_rows + start, static_cast<size_t>(count) * sizeof(double));
-  }
-
   // The step itself, by one thread, once the products of all slabs are there. False if it left the finite numbers.
   bool descend(int64_t step, int64_t& doublings) {
-    const int64_t n_slabs = slabs_in(step), K = rows_.K;
+    const int64_t n_slabs = batches_.slabs_in(step), K = rows_.K;
     const bool in_tail = step >= n_steps_ - schedule_.tail;
     bool finite = true;
     for (int64_t k = 0; k < K; k++) {
@@ -332,6 +302,7 @@ class Epoch {
   EpochRows rows_;
   EpochSchedule schedule_;
   double step_;
+  Minibatches batches_;
   int64_t n_steps_, most_slabs_;
   int n_workers_;
   Buffer<typename Data::Z> z_;

@@ -88,11 +88,7 @@ class EpochSchedule:
 
     def rows_of(self, step: int, n_rows: int) -> list[NDArray[np.int64]]:
         """Rows of a step as slabs, that is tiles in groups of four."""
-        tiles, batch = self.order[step // self.n_batches], step % self.n_batches
-        first, last = (len(tiles) * b // self.n_batches for b in (batch, batch + 1))
-        slabs = [tiles[i : min(i + SLAB_TILES, last)] for i in range(first, last, SLAB_TILES)]
-        rows = [(slab[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).reshape(-1) for slab in slabs]
-        return [r[r < n_rows] for r in rows]
+        return slabs_of_step(self.order, self.n_batches, step, n_rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,3 +111,14 @@ class EpochResult:
 
 
 SLAB_TILES = 4  # tiles that share one scale of their row coefficients
+
+
+def slabs_of_step(
+    order: NDArray[np.int64], n_batches: int, step: int, n_rows: int
+) -> list[NDArray[np.int64]]:
+    """Rows of a step, slab by slab, when a pass in the given order of tiles is cut into batches."""
+    tiles, batch = order[step // n_batches], step % n_batches
+    first, last = (len(tiles) * b // n_batches for b in (batch, batch + 1))
+    slabs = [tiles[i : min(i + SLAB_TILES, last)] for i in range(first, last, SLAB_TILES)]
+    rows = [(slab[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).reshape(-1) for slab in slabs]
+    return [r[r < n_rows] for r in rows]

@@ -9,7 +9,7 @@ from mezzotint.kernels.layout import Layout
 
 __all__ = ["halp_epoch", "svrg_epoch"]
 
-_LOSSES = {"logistic": 0, "squared": 1, "softmax": 2}
+LOSSES = {"logistic": 0, "squared": 1, "softmax": 2}
 
 
 def halp_epoch(
@@ -64,7 +64,7 @@ def svrg_epoch(
 
 
 def _rows(rows: EpochRows) -> tuple[object, ...]:
-    return _LOSSES[rows.loss], rows.phi, rows.y, rows.weights
+    return LOSSES[rows.loss], rows.phi, rows.y, rows.weights
 
 
 def _columns(model: EpochModel) -> tuple[NDArray[np.float64], ...]:

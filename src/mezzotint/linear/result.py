@@ -15,6 +15,7 @@ class Status(Enum):
     FLOOR = "stopped at the floor of float64 arithmetic: the exact objective no longer falls"
     ITERATION_LIMIT = "stopped at max_iter: the best point found is returned; raise max_iter or tol"
     STALLED = "stopped without progress above the tolerance: the best point found is returned"
+    FINISHED = "finished its passes: an answer of stochastic gradient descent, which has no certificate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,25 @@ class Iteration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flows:
+    """Bytes that a descent moved, as ZipML counts them.
+
+    Attributes
+    ----------
+    samples : int
+        From the store of samples to where gradients are computed.
+    model : int
+        From the store of the model to there.
+    gradient : int
+        From there to where the model is updated.
+    """
+
+    samples: int
+    model: int
+    gradient: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The solution of a linear problem and the evidence for it.
 
@@ -65,13 +85,15 @@ class Result:
         Upper bound of the Euclidean distance of the weights (without intercept) to the optimum's,
         ``|g| / lam``; inf if lam = 0.
     solver : str
-        The path taken: "newton", "halp", "exact" or "svrg-float32".
+        The path taken: "newton", "halp", "exact", "svrg-float32" or "zipml".
     n_iter : int
         Outer iterations.
     trace : tuple of Iteration
         One entry per exact pass.
     exact_passes, packed_passes, factorisations : int
         Reads of the float rows, reads of the packed copy, builds of the preconditioner.
+    flows : Flows or None
+        Bytes moved by ``solver="zipml"``.
     """
 
     coef: NDArray[np.float64]
@@ -86,6 +108,7 @@ class Result:
     exact_passes: int = 0
     packed_passes: int = 0
     factorisations: int = 0
+    flows: Flows | None = None
 
     def __str__(self) -> str:
         return (

@@ -1,0 +1,92 @@
+#include <optional>
+
+#include "bind.h"
+#include "zipml_pass.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
+
+namespace mezzotint {
+namespace {
+
+using Array64 = In<double, 1>;
+using Rows64 = In<double, 2>;
+// scale, centre, step, low, high, l2, l1, corrects
+using ModelArgs = std::tuple<Array64, Array64, Array64, Array64, Array64, double, double, bool>;
+// order, n_batches, tail, rates, batch_weight, model_limit, gradient_limit, seed, first_step, n_threads
+using ScheduleArgs =
+    std::tuple<In<int64_t, 2>, int64_t, int64_t, Array64, double, double, double, uint64_t, uint32_t, int>;
+using RowArgs = std::tuple<int, Rows64, Rows64, std::optional<Array64>>;  // loss, phi, y, weights
+using OutArgs = std::tuple<Out<double, 2>, Out<double, 2>, Out<double, 1>>;
+
+int64_t length(const Array64& a) { return static_cast<int64_t>(a.shape(0)); }
+
+EpochRows rows_of(int64_t n_columns, int64_t padded, const RowArgs& args) {
+  const auto& [loss, phi, y, weights] = args;
+  const auto K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
+  require(loss >= 0 && loss <= 2, "unknown loss");
+  require(static_cast<int64_t>(y.shape(1)) == n && static_cast<int64_t>(y.shape(0)) == (loss == 2 ? 1 : K), "shape of y");
+  require(!weights || length(*weights) == n, "shape of weights");
+  return {n, n_columns, padded, K, static_cast<Loss>(loss), phi.data(), y.data(), weights ? weights->data() : nullptr};
+}
+
+DescentModel model_of(int64_t d, const ModelArgs& args) {
+  const auto& [scale, centre, step, low, high, l2, l1, corrects] = args;
+  require(length(scale) == d && length(centre) == d && length(low) == d && length(high) == d && length(step) == d + 1,
+          "shapes of the columns");
+  return {scale.data(), centre.data(), step.data(), low.data(), high.data(), l2, l1, corrects};
+}
+
+DescentSchedule schedule_of(const EpochRows& rows, const ScheduleArgs& args) {
+  const auto& [order, n_batches, tail, rates, batch_weight, model_limit, gradient_limit, seed, first_step, n_threads] = args;
+  const auto passes = static_cast<int64_t>(order.shape(0)), tiles = static_cast<int64_t>(order.shape(1));
+  require(tiles == (rows.n_rows + tile_rows - 1) / tile_rows && passes >= 1 && length(rates) == passes, "shape of order");
+  for (int64_t i = 0; i < passes * tiles; i++) require(order.data()[i] >= 0 && order.data()[i] < tiles, "order out of range");
+  require(n_batches >= 1 && n_batches <= tiles && tail >= 1 && tail <= passes * n_batches, "n_batches or tail out of range");
+  require(model_limit >= 1 && model_limit <= 16256 && gradient_limit >= 0 && gradient_limit <= 16256, "limits out of range");
+  require(n_threads >= 1, "n_threads below 1");
+  return {order.data(), passes, tiles, n_batches, tail, rates.data(), batch_weight, model_limit, gradient_limit, seed,
+          first_step, n_threads};
+}
+
+DescentOut out_of(const EpochRows& rows, const DescentSchedule& schedule, const OutArgs& args) {
+  const auto& [coef, average, losses] = args;
+  for (const auto* a : {&coef, &average})
+    require(static_cast<int64_t>(a->shape(0)) == rows.K && static_cast<int64_t>(a->shape(1)) == rows.n_columns + 1,
+            "shape of the coefficients");
+  require(static_cast<int64_t>(losses.shape(0)) == schedule.n_passes, "shape of losses");
+  return {coef.data(), average.data(), losses.data()};
+}
+
+}  // namespace
+
+void bind_zipml(nb::module_& m) {
+  m.def("zipml_epoch", [](const In<uint8_t, 1>& codes, int bits, int64_t n_columns, int64_t padded, const RowArgs& row_args,
+                          const ModelArgs& model_args, const ScheduleArgs& schedule_args, const OutArgs& out_args) {
+    require(bits == 8 || bits == 4, "bits");
+    require(padded % 16 == 0 && padded >= n_columns, "padded columns");
+    const EpochRows rows = rows_of(n_columns, padded, row_args);
+    const DescentModel model = model_of(n_columns, model_args);
+    const DescentSchedule schedule = schedule_of(rows, schedule_args);
+    const DescentOut out = out_of(rows, schedule, out_args);
+    const PackedRows data = {codes.data(), bits, tile_rows * padded * bits / 8};
+    require(static_cast<int64_t>(codes.shape(0)) == schedule.n_tiles * data.tile_bytes, "size of codes");
+    DescentStatus status;
+    interruptible([&](Interrupt* poll) { status = zipml_epoch(data, rows, model, schedule, out, poll); });
+    return status.finite;
+  });
+  m.def("sgd_epoch", [](const In<float, 2>& x, const RowArgs& row_args, const ModelArgs& model_args,
+                        const ScheduleArgs& schedule_args, const OutArgs& out_args) {
+    const auto n_columns = static_cast<int64_t>(x.shape(1));
+    const EpochRows rows = rows_of(n_columns, padded_columns(n_columns), row_args);
+    require(static_cast<int64_t>(x.shape(0)) == rows.n_rows, "shape of x");
+    const DescentModel model = model_of(n_columns, model_args);
+    const DescentSchedule schedule = schedule_of(rows, schedule_args);
+    const DescentOut out = out_of(rows, schedule, out_args);
+    DescentStatus status;
+    interruptible([&](Interrupt* poll) { status = sgd_epoch(x.data(), rows, model, schedule, out, poll); });
+    return status.finite;
+  });
+}
+
+}  // namespace mezzotint

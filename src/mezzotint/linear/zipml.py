@@ -1,0 +1,342 @@
+"""Proximal minibatch SGD from packed samples alone: ZipML's method, with its guarantees.
+
+Nothing but the codes is read. Where they are sums of two stochastic draws (``mz.pack(..., n_draws=2)``) and
+the loss is the squared one, every step follows an unbiased estimate of the float data's gradient; otherwise
+the steps minimise the loss of the decoded values. The arithmetic of a step is in
+``mezzotint.kernels.reference.zipml``; here are its coordinates, its rate and the record of a run.
+
+References
+----------
+H. Zhang, J. Li, K. Kara, D. Alistarh, J. Liu, C. Zhang, "ZipML: training linear models with end-to-end low
+precision, and a little bit of deep learning", ICML 2017, arXiv:1611.05402.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.errors import DataError, ParameterError
+from mezzotint.kernels import ops
+from mezzotint.kernels.descent import (
+    GRADIENT_BITS,
+    MODEL_BITS,
+    DescentModel,
+    DescentResult,
+    DescentSchedule,
+)
+from mezzotint.kernels.epochs import EpochRows
+from mezzotint.kernels.layout import ROW_GROUP
+from mezzotint.linear.halp_pace import Coordinates, coordinates_of
+from mezzotint.linear.objective import Coef, Problem, dot, fixed_sum
+from mezzotint.linear.result import Flows, Iteration, Report, Result, Status
+from mezzotint.packed import PackedMatrix
+from mezzotint.random import permutation
+
+_ORDER_STREAM = 0x7A697064  # "zipd": random bits of the visiting order
+_TRIAL_RATES = (0.5, 1.0, 2.0, 4.0)  # times the inverse of the curvature that a batch sees
+_TRIAL_PASSES = 2
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZipML:
+    """Settings of ``solver="zipml"``; pass an instance as `solver` to change them.
+
+    Parameters
+    ----------
+    model_bits : {16, 8}, default 16
+        Bits of the weights that the samples are multiplied with, rounded stochastically anew in every step.
+    gradient_bits : {0, 4, 8, 16}, default 0
+        Bits of the gradient, rounded stochastically; 0 leaves it as it is.
+    rate : float or None, default None
+        The step of pass k is ``rate / k``, in units of the inverse of the largest curvature that a batch can
+        have. None tries four rates for two passes each and takes the best.
+    batch_size : int, default 256
+        Rows of a step, rounded to a multiple of 16.
+    l1 : float, default 0.0
+        Penalty ``l1 |w|_1`` added to the objective that is divided by the sum of the sample weights, by its
+        proximal step.
+    bounds : tuple of two floats, default (-inf, inf)
+        Box that every weight (not the intercept) is projected to.
+    average : bool, default True
+        Return the mean of the last pass instead of the last step.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is outside its set.
+
+    Examples
+    --------
+    >>> ZipML(model_bits=8, gradient_bits=8).batch_size
+    256
+    """
+
+    model_bits: int = 16
+    gradient_bits: int = 0
+    rate: float | None = None
+    batch_size: int = 256
+    l1: float = 0.0
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    average: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.model_bits in MODEL_BITS, "model_bits", self.model_bits, "16 or 8")
+        allowed = (0, *GRADIENT_BITS)
+        _require(self.gradient_bits in allowed, "gradient_bits", self.gradient_bits, "0 (none), 4, 8 or 16")
+        _require(self.rate is None or 0 < self.rate < np.inf, "rate", self.rate, "None or a positive number")
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "an integer from 1 up")
+        _require(0 <= self.l1 < np.inf, "l1", self.l1, "a number from 0 up")
+        low, high = self.bounds
+        _require(low <= 0 <= high, "bounds", self.bounds, "(low, high) with low <= 0 <= high")
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise ParameterError(f"{name}={value!r} is not possible; allowed: {allowed}.")
+
+
+def solve_zipml(
+    problem: Problem,
+    *,
+    settings: ZipML | None = None,
+    max_iter: int = 100,
+    seed: int = 0,
+    start: Coef | None = None,
+    started_at: float | None = None,
+    report: Report | None = None,
+) -> Result:
+    """Minimise a problem's loss on its packed samples by minibatch SGD.
+
+    Parameters
+    ----------
+    problem : Problem
+        With packed samples. Of `source` only a row sample is read, for the step sizes: a decoded one will do.
+    settings : ZipML or None
+        None means the defaults.
+    max_iter : int
+        Passes over the samples.
+    seed : int
+        Of the visiting order and of stochastic rounding.
+    start : ndarray of float64, shape (K, d + 1), or None
+        Where to start; None means zeros.
+    started_at : float or None
+        `time.perf_counter()` value that the trace counts from.
+    report : callable or None
+        Called after each pass.
+
+    Returns
+    -------
+    Result
+        Its objective is the estimate that the codes allow: unbiased for two draws and the squared loss. SGD
+        has no certificate: the bounds are infinite and the estimate of the gap is NaN.
+
+    Raises
+    ------
+    DataError
+        If there are no packed samples, or sample weights on double-sampled ones.
+    """
+    if problem.packed is None:
+        raise DataError("solver='zipml' runs on packed samples; pack X first: mz.pack(X, bits=7, n_draws=2).")
+    run = _Run(problem, problem.packed, settings or ZipML(), seed, started_at, report)
+    return run.solve(problem.zeros() if start is None else start, max_iter)
+
+
+def is_unbiased(packed: PackedMatrix, loss: str) -> bool:
+    """Whether steps on these samples follow unbiased gradients of the float data."""
+    return packed.n_draws == 2 and loss == "squared"
+
+
+class _Run:
+    """One descent."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        packed: PackedMatrix,
+        settings: ZipML,
+        seed: int,
+        started_at: float | None,
+        report: Report | None,
+    ) -> None:
+        self.started = time.perf_counter() if started_at is None else started_at
+        self.problem, self.packed = problem, packed
+        self._settings, self._seed, self._report = settings, seed, report
+        self._corrects = is_unbiased(packed, problem.loss)
+        if self._corrects and problem.weights is not None:
+            raise DataError(
+                "sample_weight came with double-sampled codes; the correction of their gradients counts rows, so "
+                "all rows must weigh the same. Leave sample_weight out, or leave rows out when packing."
+            )
+        n = problem.n_rows
+        self._tiles = -(-n // ROW_GROUP)
+        batch_tiles = max(1, min(self._tiles, round(settings.batch_size / ROW_GROUP)))
+        self._n_batches = max(1, round(self._tiles / batch_tiles))
+        self._coordinates: Coordinates = coordinates_of(problem, packed.scale, seed)
+        self._model = self._columns()
+        self._rows = EpochRows(
+            loss=problem.loss,
+            phi=np.zeros((problem.n_outputs, n)),
+            y=problem.y,
+            weights=problem.weights,
+        )
+        self._variance = self._mean_variance()
+        self._passes = 0
+        self._trace: list[Iteration] = []
+
+    def solve(self, start: Coef, max_iter: int) -> Result:
+        first = self._centred(start, 1.0)
+        rate = self._settings.rate or self._best_rate(first)
+        coef, average = first, first
+        status = Status.FINISHED
+        for k in range(1, max_iter + 1):
+            result = self._pass(coef, rate / k)
+            if not result.finite:
+                status = Status.STALLED
+                break
+            coef, average = result.coef, result.average
+            self._record(result)
+        best = self._centred(average if self._settings.average else coef, -1.0)
+        return self._finish(best, status)
+
+    def _pass(self, coef: Coef, rate: float) -> DescentResult:
+        self._passes += 1
+        schedule = DescentSchedule(
+            order=permutation(self._seed, self._tiles, step=self._passes, stream=_ORDER_STREAM)[None],
+            n_batches=self._n_batches,
+            rates=np.array([rate]),
+            batch_weight=self._n_batches / self.problem.total_weight,
+            tail=self._n_batches,
+            model_bits=self._settings.model_bits,
+            gradient_bits=self._settings.gradient_bits,
+            seed=self._seed,
+            first_step=self._passes * self._n_batches,
+        )
+        packed = self.packed
+        result: DescentResult = ops().zipml_epoch(
+            packed.codes,
+            packed.layout,
+            self._rows,
+            self._model,
+            schedule,
+            coef,
+            n_threads=self.problem.n_threads,
+        )
+        return result
+
+    def _best_rate(self, start: Coef) -> float:
+        """Rate whose first passes end lowest; one that diverges is out."""
+        met = {rate: self._trial(start, rate) for rate in _TRIAL_RATES}
+        return min(met, key=lambda rate: met[rate])
+
+    def _trial(self, start: Coef, rate: float) -> float:
+        coef = start
+        for k in range(1, _TRIAL_PASSES + 1):
+            result = self._pass(coef, rate / k)
+            if not result.finite:
+                return np.inf
+            coef = result.coef
+        return self._objective(self._centred(coef, -1.0))
+
+    # ---- coordinates
+
+    def _columns(self) -> DescentModel:
+        """Columns are centred, so that the intercept hardly interacts; steps are those of a common grid."""
+        packed, coordinates = self.packed, self._coordinates
+        rows = self.problem.n_rows / self._n_batches
+        noise = coordinates.smooth_row / coordinates.smooth / rows
+        steps = coordinates.steps(coordinates.smooth * (1 + noise))
+        squared = np.where(coordinates.unit > 0, coordinates.unit, 1.0) ** 2
+        d, (low, high) = self.problem.n_columns, self._settings.bounds
+        return DescentModel(
+            scale=packed.scale,
+            centre=packed.offset + packed.scale * packed.layout.mid_code - coordinates.centre,
+            step=np.append(steps[:-1] / squared, steps[-1]),
+            low=np.full(d, float(low)),
+            high=np.full(d, float(high)),
+            l2=self.problem.penalty,
+            l1=self._settings.l1,
+            corrects=self._corrects,
+        )
+
+    def _centred(self, coef: Coef, sign: float) -> Coef:
+        """Intercept of centred columns from that of the columns (sign 1), or back (sign -1)."""
+        out = coef.copy()
+        out[:, -1] += sign * np.array([dot(self._coordinates.centre, row[:-1].copy()) for row in coef])
+        if not self.problem.fit_intercept:
+            out[:, -1] = 0.0
+        return out
+
+    # ---- record
+
+    def _mean_variance(self) -> Float64:
+        """Mean variance of the codes' means about the float values, by column; 0 if it is not taken out."""
+        if not self._corrects:
+            return np.zeros(self.problem.n_columns)
+        packed = self.packed
+        odd = ops().odd_counts(packed.codes, packed.layout, n_threads=self.problem.n_threads)
+        variance: Float64 = packed.scale**2 * odd / self.problem.n_rows
+        return variance
+
+    def _objective(self, coef: Coef) -> float:
+        """Objective on the codes, less what their variance adds."""
+        problem, packed = self.problem, self.packed
+        margins = np.empty((problem.n_outputs, problem.n_rows), np.float32)
+        ops().packed_margins(
+            packed.codes,
+            packed.layout,
+            packed.offset,
+            packed.scale,
+            coef,
+            margins,
+            n_threads=problem.n_threads,
+        )
+        met = ops().loss_sum(problem.loss, margins.astype(np.float64), problem.y, problem.weights)
+        return float(met) / problem.total_weight + self._penalties(coef)
+
+    def _penalties(self, coef: Coef) -> float:
+        weights = np.ascontiguousarray(coef[:, :-1])
+        squares = weights * weights
+        l1 = self._settings.l1 * fixed_sum(np.abs(weights))
+        return 0.5 * fixed_sum(squares * (self.problem.penalty - self._variance)) + l1
+
+    def _record(self, result: DescentResult) -> None:
+        met = float(result.losses[-1]) / self.problem.total_weight
+        iteration = Iteration(
+            objective=met + self._penalties(result.coef),
+            gradient_norm=np.nan,
+            gap_estimate=np.nan,
+            seconds=time.perf_counter() - self.started,
+            bytes_read=self._passes * self.packed.layout.n_bytes,
+        )
+        self._trace.append(iteration)
+        if self._report is not None:
+            self._report(len(self._trace), iteration)
+
+    def _flows(self) -> Flows:
+        """Bytes of the three flows; a row-scaled vector also carries its scale."""
+        vectors = self._passes * self._n_batches * self.problem.n_outputs
+        d, settings = self.problem.n_columns, self._settings
+        return Flows(
+            samples=self._passes * self.packed.layout.n_bytes,
+            model=vectors * (d * settings.model_bits // 8 + 8),
+            gradient=vectors * (d * settings.gradient_bits // 8 + 8 if settings.gradient_bits else 8 * d),
+        )
+
+    def _finish(self, coef: Coef, status: Status) -> Result:
+        return Result(
+            coef=coef,
+            status=status,
+            objective=self._objective(coef),
+            gap_estimate=np.nan,
+            gap_bound=np.inf,
+            coef_bound=np.inf,
+            solver="zipml",
+            n_iter=len(self._trace),
+            trace=tuple(self._trace),
+            packed_passes=self._passes,
+            flows=self._flows(),
+        )
