@@ -27,8 +27,11 @@ int checked_threads(int n_threads) {
 Loss loss_named(const std::string& name) {
   if (name == "logistic") return Loss::logistic;
   if (name == "squared") return Loss::squared;
-  require(name == "softmax", "loss must be 'logistic', 'squared' or 'softmax'");
-  return Loss::softmax;
+  if (name == "softmax") return Loss::softmax;
+  if (name == "squared_hinge") return Loss::squared_hinge;
+  require(name == "squared_epsilon_insensitive",
+          "loss must be 'logistic', 'squared', 'softmax', 'squared_hinge' or 'squared_epsilon_insensitive'");
+  return Loss::squared_epsilon_insensitive;
 }
 
 template <class X>
@@ -50,13 +53,13 @@ void require_shape(const Array& array, std::initializer_list<int64_t> shape, con
   for (const int64_t extent : shape) require(static_cast<int64_t>(array.shape(axis++)) == extent, what);
 }
 
-// phi (K, n), y (1, n) or for squared (K, n), weights (n,); scratch is set by the pass.
+// phi (K, n), y (label_rows, n), weights (n,); scratch is set by the pass.
 template <class Phi>
 LossRows checked_rows(const std::string& name, const Phi& phi, const In<double, 2>& y, const MaybeIn<double, 1>& weights) {
   const Loss loss = loss_named(name);
   const int64_t K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
   require(K >= 1 && (loss != Loss::logistic || K == 1), "logistic loss has one output, the others at least one");
-  require_shape(y, {loss == Loss::squared ? K : 1, n}, "y does not fit phi and the loss");
+  require_shape(y, {label_rows(loss, K), n}, "y does not fit phi and the loss");
   if (weights) require_shape(*weights, {n}, "weights must have one element per row");
   return {loss, K, n, phi.data(), nullptr, nullptr, 0, y.data(), data_or_null(weights), nullptr};
 }
@@ -124,7 +127,7 @@ void rows_curvature(const std::string& loss, In<double, 2> phi, MaybeIn<float, 2
   LossRows rows = checked_rows(loss, phi, y, weights);
   if (psi) require_shape(*psi, {rows.K, rows.stride}, "psi must have the shape of phi");
   if (c) require_shape(*c, {rows.K, rows.stride}, "c must have the shape of phi");
-  require_shape(second, {rows.loss == Loss::softmax ? rows.K : 1, rows.stride}, "second does not fit phi and the loss");
+  require_shape(second, {second_rows(rows.loss, rows.K), rows.stride}, "second does not fit phi and the loss");
   rows.psi = data_or_null(psi);
   const int threads = checked_threads(n_threads);
   interruptible([&](Interrupt* poll) {

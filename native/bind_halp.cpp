@@ -15,8 +15,10 @@ using Weights = std::optional<In<double, 1>>;
 EpochRows rows_of(int64_t n_columns, int64_t padded, int loss, const Rows64& phi, const Rows64& y,
                   const Weights& weights) {
   const auto K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
-  require(loss >= 0 && loss <= 2, "unknown loss");
-  require(static_cast<int64_t>(y.shape(1)) == n && static_cast<int64_t>(y.shape(0)) == (loss == 2 ? 1 : K), "shape of y");
+  require(loss >= 0 && loss <= static_cast<int>(Loss::squared_epsilon_insensitive), "unknown loss");
+  require(static_cast<int64_t>(y.shape(1)) == n &&
+              static_cast<int64_t>(y.shape(0)) == label_rows(static_cast<Loss>(loss), K),
+          "shape of y");
   require(!weights || static_cast<int64_t>(weights->shape(0)) == n, "shape of weights");
   return {n,          n_columns,  padded, K, static_cast<Loss>(loss), phi.data(), y.data(),
           weights ? weights->data() : nullptr};

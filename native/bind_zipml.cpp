@@ -24,8 +24,9 @@ int64_t length(const Array64& a) { return static_cast<int64_t>(a.shape(0)); }
 EpochRows rows_of(int64_t n_columns, int64_t padded, const RowArgs& args) {
   const auto& [loss, phi, y, weights] = args;
   const auto K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
-  require(loss >= 0 && loss <= 2, "unknown loss");
-  require(static_cast<int64_t>(y.shape(1)) == n && static_cast<int64_t>(y.shape(0)) == (loss == 2 ? 1 : K), "shape of y");
+  require(loss >= 0 && loss <= static_cast<int>(Loss::squared_epsilon_insensitive), "unknown loss");
+  require(static_cast<int64_t>(y.shape(1)) == n && static_cast<int64_t>(y.shape(0)) == label_rows(static_cast<Loss>(loss), K),
+          "shape of y");
   require(!weights || length(*weights) == n, "shape of weights");
   return {n, n_columns, padded, K, static_cast<Loss>(loss), phi.data(), y.data(), weights ? weights->data() : nullptr};
 }

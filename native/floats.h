@@ -14,7 +14,16 @@ constexpr int64_t loss_lanes = 8;
 
 inline int64_t padded_columns(int64_t n_columns) { return (n_columns + 15) / 16 * 16; }
 
-enum class Loss : int { logistic, squared, softmax };
+enum class Loss : int { logistic, squared, softmax, squared_hinge, squared_epsilon_insensitive };
+
+// Zero inside an interval, half the squared distance outside: curvature is 0 or 1, row by row and output by output.
+constexpr bool is_piecewise(Loss loss) { return loss >= Loss::squared_hinge; }
+// Rows of y: labels or class indices, the targets, or the lower and then the upper ends of the intervals.
+constexpr int64_t label_rows(Loss loss, int64_t K) {
+  return loss == Loss::squared ? K : loss == Loss::squared_epsilon_insensitive ? 2 * K : 1;
+}
+// Rows of second derivatives: shared by the outputs or not.
+constexpr int64_t second_rows(Loss loss, int64_t K) { return loss == Loss::softmax || is_piecewise(loss) ? K : 1; }
 
 // Rows to prefetch during a product, at most 16.
 template <class X>

@@ -76,6 +76,22 @@ MZ_INLINE F64 label_is(const LossRows& rows, const Eight& at, int64_t k) {
   return select_equal(at.read(rows.y), broadcast(static_cast<double>(k)), broadcast(1.0), zero<double>());
 }
 
+// ---- squared_hinge (label 1 of one output, else the class: at least 1; others at most -1) and
+// squared_epsilon_insensitive: how far a margin is above its interval, negative below
+MZ_INLINE F64 excess(const LossRows& rows, int64_t k, const Eight& at, const F64& m) {
+  const F64 none = zero<double>();  // chosen such that NaN is passed on
+  if (rows.loss == Loss::squared_hinge) {
+    const F64 sign = fma(broadcast(2.0), label_is(rows, at, rows.K == 1 ? 1 : k), -1.0);
+    const F64 below = fma(sign, m, -1.0);
+    return sign * select_less(none, below, none, below);
+  }
+  const F64 below = m - at.read(rows.y + k * rows.stride), above = m - at.read(rows.y + (rows.K + k) * rows.stride);
+  return select_less(none, below, none, below) + select_less(above, none, none, above);
+}
+MZ_INLINE F64 residual_of(const LossRows& rows, int64_t k, const Eight& at, const F64& m) {
+  return rows.loss == Loss::squared ? m - at.read(rows.y + k * rows.stride) : excess(rows, k, at, m);
+}
+
 // ---- what the kernels need; each visits (k, lanes of class k)
 template <class Visit>
 MZ_INLINE F64 loss_and_slopes(const LossRows& rows, const Eight& at, Visit visit) {
@@ -85,10 +101,10 @@ MZ_INLINE F64 loss_and_slopes(const LossRows& rows, const Eight& at, Visit visit
     visit(int64_t{0}, sign * s.of_z);
     return positive_part(z) + log1p_nonnegative(s.e);
   }
-  if (rows.loss == Loss::squared) {
+  if (rows.loss == Loss::squared || is_piecewise(rows.loss)) {
     F64 sum = zero<double>();
     for (int64_t k = 0; k < rows.K; k++) {
-      const F64 residual = margin(rows, k, at) - at.read(rows.y + k * rows.stride);
+      const F64 residual = residual_of(rows, k, at, margin(rows, k, at));
       visit(k, residual);
       sum = sum + (broadcast(0.5) * residual) * residual;
     }
@@ -121,6 +137,9 @@ MZ_INLINE void slope_changes(const LossRows& rows, const Eight& at, Visit visit)
     visit(int64_t{0}, logistic_slope(sign, margin(rows, 0, at)) - logistic_slope(sign, centre(rows, 0, at)));
   } else if (rows.loss == Loss::squared) {
     for (int64_t k = 0; k < rows.K; k++) visit(k, offset(rows, k, at));
+  } else if (is_piecewise(rows.loss)) {
+    for (int64_t k = 0; k < rows.K; k++)
+      visit(k, excess(rows, k, at, margin(rows, k, at)) - excess(rows, k, at, centre(rows, k, at)));
   } else {
     double *p = rows.scratch, *q = rows.scratch + 8 * rows.K;
     const auto fixed = [&](int64_t k) __attribute__((always_inline)) { return centre(rows, k, at); };

@@ -229,7 +229,7 @@ class Descent {
  private:
   struct Worker {
     explicit Worker(const EpochRows& rows)
-        : data(rows), phi(rows.K * tile_rows), y(rows.K * tile_rows), weights(tile_rows), psi(rows.K * tile_rows),
+        : data(rows), phi(rows.K * tile_rows), y(label_rows(rows.loss, rows.K) * tile_rows), weights(tile_rows), psi(rows.K * tile_rows),
           slopes(rows.K * tile_rows), c(rows.K * slab_rows), scratch(16 * rows.K) {}
     typename Data::Scratch data;
     Buffer<double> phi, y, weights;
@@ -262,7 +262,7 @@ class Descent {
     if (count) {
       data_.margins(tile, next, z_.get(), outputs_, w.data, w.psi.get());
       gather_tile(rows_.phi, rows_.K, rows_.n_rows, tile, count, w.phi.get());
-      gather_tile(rows_.y, rows_.loss == Loss::softmax ? 1 : rows_.K, rows_.n_rows, tile, count, w.y.get());
+      gather_tile(rows_.y, label_rows(rows_.loss, rows_.K), rows_.n_rows, tile, count, w.y.get());
       if (rows_.weights) gather_tile(rows_.weights, 1, rows_.n_rows, tile, count, w.weights.get());
       const LossRows rows = {rows_.loss, rows_.K, tile_rows, w.phi.get(), w.psi.get(), nullptr, 0.0, w.y.get(),
                              rows_.weights ? w.weights.get() : nullptr, w.scratch.get()};

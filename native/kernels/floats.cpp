@@ -34,6 +34,15 @@ void squared_curvature(const LossRows& rows, const Eight& at, float* c, float* s
   for (int64_t k = 0; c && k < rows.K; k++) at.write(c + k * rows.stride, weights * offset(rows, k, at));
 }
 
+void piecewise_curvature(const LossRows& rows, const Eight& at, float* c, float* second) {
+  const F64 weights = weights_of(rows, at), none = zero<double>();
+  for (int64_t k = 0; k < rows.K; k++) {
+    const F64 moved = excess(rows, k, at, margin(rows, k, at));
+    at.write(second + k * rows.stride, select_equal(moved, none, none, weights));
+    if (c) at.write(c + k * rows.stride, weights * (moved - excess(rows, k, at, centre(rows, k, at))));
+  }
+}
+
 void softmax_curvature(const LossRows& rows, const Eight& at, float* c, float* second) {
   if (c) {
     const F64 weights = weights_of(rows, at);
@@ -47,7 +56,8 @@ void softmax_curvature(const LossRows& rows, const Eight& at, float* c, float* s
 void curvature(const LossRows& rows, int64_t begin, int64_t end, float* c, float* second) {
   const auto of_loss = rows.loss == Loss::logistic  ? logistic_curvature
                        : rows.loss == Loss::squared ? squared_curvature
-                                                    : softmax_curvature;
+                       : rows.loss == Loss::softmax ? softmax_curvature
+                                                    : piecewise_curvature;
   for (int64_t i = begin; i < end; i += 8) of_loss(rows, eight_at(i, end), c, second);
 }
 

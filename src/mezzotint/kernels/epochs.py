@@ -14,11 +14,12 @@ class EpochRows:
 
     Attributes
     ----------
-    loss : {"logistic", "squared", "softmax"}
+    loss : str
+        A loss of `mezzotint.kernels.reference.losses`.
     phi : ndarray of float64, shape (K, n)
         Margins at the centre.
-    y : ndarray of float64, shape (1, n) or (K, n)
-        Labels, targets or class indices.
+    y : ndarray of float64, shape (1, n), (K, n) or (2 K, n)
+        Labels or class indices, targets, ends of intervals.
     weights : ndarray of float64, shape (n,), or None
         Sample weights.
     """

@@ -9,7 +9,13 @@ from mezzotint.kernels.layout import Layout
 
 __all__ = ["halp_epoch", "svrg_epoch"]
 
-LOSSES = {"logistic": 0, "squared": 1, "softmax": 2}
+LOSSES = {
+    "logistic": 0,
+    "squared": 1,
+    "softmax": 2,
+    "squared_hinge": 3,
+    "squared_epsilon_insensitive": 4,
+}
 
 
 def halp_epoch(

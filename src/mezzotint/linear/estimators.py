@@ -2,5 +2,6 @@
 
 from mezzotint.linear.logistic import LogisticRegression
 from mezzotint.linear.ridge import LinearRegression, Ridge
+from mezzotint.linear.svm import LinearSVC, LinearSVR
 
-__all__ = ["LinearRegression", "LogisticRegression", "Ridge"]
+__all__ = ["LinearRegression", "LinearSVC", "LinearSVR", "LogisticRegression", "Ridge"]

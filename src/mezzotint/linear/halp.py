@@ -319,8 +319,7 @@ class _Halp:
     def _measured_gap(self, centre: Evaluation, buffers: RowBuffers) -> float:
         """Newton's decrement, as the newton solver reports it: the pace of epochs errs by more."""
         problem = self.problem
-        n_blocks = problem.n_outputs if problem.loss == "softmax" else 1
-        size = sample_size(problem.n_rows, problem.n_columns, self._data.bits, n_blocks)
+        size = sample_size(problem.n_rows, problem.n_columns, self._data.bits, problem.n_blocks)
         metric = Metric(problem, draw_sample(problem, size, self._seed), seed=self._seed, exact=False)
         if not metric.resample_if_poor(centre):
             metric.build_at_centre(centre)

@@ -12,6 +12,7 @@ from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.sample import RowSample, candidate_rows, draw_by_curvature
 
 _WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
+_SWITCHED = 0.3  # the same for piecewise losses: share of an output's curvature that came or went
 _EFFECTIVE = 0.6  # effective share of a sample below which it is drawn anew
 _FLOPS_PER_BYTE = 2.4  # multiply-adds a core does while it reads a byte
 
@@ -46,6 +47,7 @@ class Metric:
             self._problem.penalty,
             fit_intercept=self._problem.fit_intercept,
             held_out=sample.held_out,
+            coupled=self._problem.loss == "softmax",
             exact=self._exact,
             n_threads=self._problem.n_threads,
         )
@@ -61,9 +63,11 @@ class Metric:
         """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``: only if M is H.
 
         A sampled row that is alone in some direction (a rare column) stands for many that are not there,
-        and blocks know nothing of the curvature between classes: the gap seems smaller than it is.
+        blocks know nothing of the curvature between classes, and outputs may have to share a block: the gap
+        seems smaller than it is.
         """
-        return self._exact and self._problem.loss != "softmax"
+        own_blocks = self._problem.n_blocks <= self._curvature.max_factors
+        return self._exact and own_blocks and self._problem.loss != "softmax"
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``; the last one is remembered: decrements are asked for before steps."""
@@ -93,10 +97,23 @@ class Metric:
     def renew_if_worn(self, centre: Evaluation) -> bool:
         """Build anew if some sampled row has lost much of the curvature it had at the last build."""
         curvature = self._sampled(centre)
-        worn = self._built_at is None or bool((curvature < _WORN * self._built_at).any())
+        worn = self._built_at is None or self._is_worn(curvature, self._built_at)
         if worn:
             self._build(curvature)
         return worn
+
+    def _is_worn(self, now: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
+        """Whether M no longer stands for the curvatures of the sampled rows.
+
+        Rows of a piecewise loss switch on and off all the time: one row says nothing, the share of them does.
+        """
+        if not self._problem.is_piecewise:
+            return bool((now < _WORN * before).any())
+        if self.is_faithful:  # it is the Hessian or it is not
+            return not np.array_equal(now, before)
+        weights = self._sample.weights
+        switched = [dot(row, weights) for row in np.abs(now - before)]
+        return any(s > _SWITCHED * dot(row, weights) for s, row in zip(switched, before, strict=True))
 
     def renew_if_slow(self, step: NewtonStep, coef: Coef, pass_bytes: int) -> None:
         """Build anew when the extra iterations that M's age costs outweigh a build."""
@@ -119,6 +136,8 @@ class Metric:
             return False
         candidates = candidate_rows(self._problem)
         curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
+        if not curvature.any():
+            return False
         del self._sample, self._design, self._curvature  # their memory serves the new sample
         self._take(draw_by_curvature(self._problem, candidates, curvature, n_sample, self._seed))
         self.build_at_centre(centre)
@@ -127,11 +146,26 @@ class Metric:
     def _build(self, curvature: NDArray[np.float64]) -> None:
         if self._built_at is not None and np.array_equal(curvature, self._built_at):
             return
-        self.n_builds += self._curvature.build(curvature)
+        self.n_builds += self._curvature.build(self._seen(curvature))
         self._built_at = curvature
         self._solved_for = None
         self._just_built = True
         self.has_moved = False
+
+    def _seen(self, curvature: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What M takes for the curvatures: those of piecewise losses are mixed with their mean.
+
+        An output may have fewer curved rows in the sample than columns, or none. The fewer, the more weight
+        has all rows' word for the directions that they do not see.
+        """
+        if self._exact or not self._problem.is_piecewise:
+            return curvature
+        n_sample, d = self._sample.source.shape
+        curved = (curvature > 0).sum(axis=1, keepdims=True)
+        mixed = d / (d + curved)
+        mean = np.maximum(curved, 1) / n_sample
+        seen: NDArray[np.float64] = (1.0 - mixed) * curvature + mixed * mean
+        return seen
 
     def _sampled(self, centre: Evaluation) -> NDArray[np.float64]:
         """Diagonal curvatures l'' of the sampled rows, shape (1 or K, S)."""
@@ -144,8 +178,7 @@ class Metric:
 
     def _at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
-        softmax = self._problem.loss == "softmax"
-        second = np.empty((self._problem.n_outputs if softmax else 1, len(index)), np.float32)
+        second = np.empty((self._problem.n_blocks, len(index)), np.float32)
         ops().curvature_rows(
             self._problem.loss,
             np.ascontiguousarray(margins),
@@ -157,4 +190,4 @@ class Metric:
             n_threads=worthwhile(self._problem.n_threads, 64 * margins.size),
         )
         values = second.astype(np.float64)
-        return values * (1.0 - values) if softmax else values
+        return values * (1.0 - values) if self._problem.loss == "softmax" else values

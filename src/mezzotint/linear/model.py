@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
 from mezzotint.linear.design import Coef, Design, RowArray
-from mezzotint.linear.objective import Evaluation, Problem, dot
+from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,12 @@ class RowBuffers:
     def of(problem: Problem) -> "RowBuffers":
         """Allocate for a problem."""
         shape = problem.n_outputs, problem.n_rows
-        one = (1, problem.n_rows)
         softmax = problem.loss == "softmax"
         return RowBuffers(
             psi=np.empty(shape, np.float32),
             eta=np.empty(shape, np.float32),
             scratch=np.empty(shape, np.float32),
-            second=np.empty(shape if softmax else one, np.float32),
+            second=np.empty((problem.n_blocks, problem.n_rows), np.float32),
             row_weights=_row_weights(problem) if softmax else None,
         )
 
@@ -186,7 +185,12 @@ class InnerModel:
 
 
 def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
-    """Average of ``s_i d2l/dm2`` over the rows (a spread of at most 4096), shape (K, K)."""
+    """Average of ``s_i d2l/dm2`` over the rows, shape (K, K).
+
+    Of smooth losses a spread of at most 4096 rows speaks for all; of piecewise ones few rows curve.
+    """
+    if problem.is_piecewise:
+        return np.diag([fixed_sum(row) for row in second]) / problem.total_weight
     n = problem.n_rows
     count = min(n, 4096)
     index = np.arange(count) * n // count

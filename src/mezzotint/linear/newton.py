@@ -122,7 +122,7 @@ class _Newton:
         self._designs: dict[bool, Design] = {}
         n, d = problem.source.shape
         bits = problem.packed.bits if problem.packed is not None else 32
-        size = sample_size(n, d, bits, problem.n_outputs if problem.loss == "softmax" else 1)
+        size = sample_size(n, d, bits, problem.n_blocks)
         small = problem.packed is None and size >= _SMALL_SHARE * n
         self._mode = Mode.PACKED if problem.packed is not None else Mode.EXACT if small else Mode.FLOAT
         sample = everything(problem) if small else draw_sample(problem, size, seed)
@@ -173,7 +173,7 @@ class _Newton:
         return centre if centre.value <= at_zero else self._evaluate(self.problem.zeros())
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
-        if self._mode == Mode.EXACT and self.problem.loss != "softmax":
+        if self._mode == Mode.EXACT and self._metric.is_faithful:
             self._metric.build_at_centre(centre)
             return self._backtrack(centre, self._exact_step(centre))
         if self._mode == Mode.EXACT:

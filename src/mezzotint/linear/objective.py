@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops, segment_bounds
+from mezzotint.kernels.reference import losses
 from mezzotint.kernels.threads import worthwhile
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.sources import chunks
 
 Coef = NDArray[np.float64]
-LOSSES = ("logistic", "squared", "softmax")
 _ONES = np.ones(2**14)
 
 
@@ -30,10 +30,11 @@ class Problem:
         Float rows, shape (n, d).
     packed : PackedMatrix or None
         The low-bit copy that inner loops read.
-    loss : {"logistic", "squared", "softmax"}
-        Pointwise loss: logistic with labels in {0, 1}; half the squared error; multinomial.
-    y : ndarray of float64, shape (1, n) or (K, n)
-        Labels {0, 1}; targets of K outputs; class indices.
+    loss : {"logistic", "squared", "softmax", "squared_hinge", "squared_epsilon_insensitive"}
+        Pointwise loss: logistic with labels in {0, 1}; half the squared error; multinomial; half the squared
+        distance of K margins from where a label (one against the rest) or an interval wants them.
+    y : ndarray of float64, shape (1, n), (K, n) or (2 K, n)
+        Labels {0, 1} or class indices; targets of K outputs; lower and upper ends of K intervals.
     n_outputs : int
         K: 1, the number of targets or the number of classes.
     weights : ndarray of float64, shape (n,), or None
@@ -72,6 +73,16 @@ class Problem:
         return float(self.n_rows) if self.weights is None else fixed_sum(self.weights)
 
     @property
+    def n_blocks(self) -> int:
+        """Outputs with curvatures of their own: the targets of least squares share theirs."""
+        return 1 if self.loss == "squared" else self.n_outputs
+
+    @property
+    def is_piecewise(self) -> bool:
+        """Whether curvatures are 0 or 1, and switch where margins enter or leave an interval."""
+        return self.loss in losses.PIECEWISE
+
+    @property
     def row_threads(self) -> int:
         """Threads for a pass over margins, which costs about 64 multiply-adds each."""
         return worthwhile(self.n_threads, 64 * self.n_outputs * self.n_rows)
@@ -82,6 +93,8 @@ class Problem:
             slope = 0.5 - self.y
         elif self.loss == "squared":
             slope = -self.y
+        elif self.is_piecewise:
+            slope = losses.slopes(self.loss, np.zeros((self.n_outputs, self.n_rows)), self.y)
         else:
             slope = 1.0 / self.n_outputs - (self.y == np.arange(self.n_outputs)[:, None])
         weighted = slope if self.weights is None else slope * self.weights
@@ -103,24 +116,24 @@ class Problem:
             phi = np.empty((self.n_outputs, self.n_rows))
         bounds = segment_bounds(*self.source.shape)
         n_threads = worthwhile(self.n_threads, 4 * coef.size * self.n_rows)  # twice, in float64
-        losses, gradients = [], []
+        values, gradients = [], []
         for segments, rows in chunks(self.source, bounds):
             value, gradient = ops().exact_pass(
                 rows, bounds, segments, coef, self.loss, self.y, self.weights, phi, n_threads=n_threads
             )
-            losses.append(value)
+            values.append(value)
             gradients.append(gradient)
-        return self._assemble(coef, np.concatenate(losses), np.concatenate(gradients), phi)
+        return self._assemble(coef, np.concatenate(values), np.concatenate(gradients), phi)
 
     def _assemble(
         self,
         coef: Coef,
-        losses: NDArray[np.float64],
+        values: NDArray[np.float64],
         gradients: NDArray[np.float64],
         phi: NDArray[np.float64],
     ) -> "Evaluation":
         penalty_gradient = self.penalised(coef)
-        value = fixed_sum(losses) / self.total_weight + 0.5 * dot(penalty_gradient, coef)
+        value = fixed_sum(values) / self.total_weight + 0.5 * dot(penalty_gradient, coef)
         gradient = ops().tree_sum(gradients) / self.total_weight + penalty_gradient
         if not self.fit_intercept:
             gradient[:, -1] = 0.0

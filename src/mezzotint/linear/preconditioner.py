@@ -47,6 +47,8 @@ class SampleCurvature:
         Rows are centred, so that the intercept decouples from large column means.
     held_out : ndarray of shape (h, d) or None
         Further rows; with fewer sampled rows than columns they measure the energy outside the sample's span.
+    coupled : bool
+        Outputs are classes of one distribution: shifting all together leaves the loss as it is.
     exact : bool
         The sample is all rows: M holds the Hessian's diagonal blocks themselves, factorised in float64.
     n_threads : int
@@ -62,11 +64,13 @@ class SampleCurvature:
         *,
         fit_intercept: bool,
         held_out: NDArray[Any] | None,
+        coupled: bool,
         exact: bool,
         n_threads: int,
     ) -> None:
         self._weights = weights
         self._total = total
+        self._coupled = coupled
         self._mean = weighted_mean(source, weights) if fit_intercept else None
         shape = source.shape
         dtype = np.dtype(np.float64 if exact or min(shape) <= _FLOAT64_BELOW else np.float32)
@@ -80,7 +84,7 @@ class SampleCurvature:
             self._grams = CholeskyGrams(rows_in_parts, penalty, n_threads)
         self._blocks: _Bordered | None = None
         self._relative: NDArray[np.float64] | None = None
-        self._max_factors = max(1, _MAX_FACTOR_VALUES // min(shape) ** 2)
+        self.max_factors = max(1, _MAX_FACTOR_VALUES // min(shape) ** 2)
         self.build_cost = _build_cost(*shape)
 
     def build(self, curvature: NDArray[np.float64]) -> int:
@@ -93,7 +97,7 @@ class SampleCurvature:
         """
         n_outputs = len(curvature)
         alike = bool((curvature == curvature[0]).all())  # classes at zero coefficients
-        n_factors = 1 if alike else min(n_outputs, self._max_factors)
+        n_factors = 1 if alike else min(n_outputs, self.max_factors)
         omega = curvature * (self._weights / self._total)
         shared = np.zeros((n_factors, omega.shape[1]))
         member = factor_of(n_outputs, n_factors)
@@ -102,7 +106,7 @@ class SampleCurvature:
         self._blocks = _Bordered(self._grams, shared, self._mean)
         means = np.array([fixed_sum(row) for row in omega])
         of_factors = np.array([max(fixed_sum(row), 1e-300) for row in shared])
-        self._relative = None if n_outputs == 1 else np.maximum(means / of_factors[member], 1e-3)
+        self._relative = None if n_factors == n_outputs else np.maximum(means / of_factors[member], 1e-3)
         return n_factors
 
     def solve(self, r: Coef) -> Coef:
@@ -112,7 +116,7 @@ class SampleCurvature:
         out = self._blocks.solve(r)
         if self._relative is not None:
             out /= self._relative[:, None]
-            # Classes shifted together leave the loss as it is: the blocks do not know of this null direction.
+        if self._coupled:  # the blocks do not know of this null direction
             out -= out.sum(axis=0) / len(out)
         return out
 

@@ -94,7 +94,7 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    if problem.loss == "squared" and problem.fit_intercept:
+    if problem.loss in ("squared", "squared_epsilon_insensitive") and problem.fit_intercept:
         return _solve_centred_targets(problem, settings, start)
     return _solve(problem, settings, start)
 
@@ -126,14 +126,15 @@ def _common(settings: Settings) -> dict[str, Any]:
 
 
 def _solve_centred_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
-    """Take the targets' means into the intercepts first.
+    """Take the means of the targets (of the middles of intervals) into the intercepts first.
 
     Far from zero, targets would drown the residuals: in float64, and in the objective at zero that the
     tolerance refers to where the optimum is nearly zero.
     """
     ones = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-    mean = np.array([dot(row, ones) for row in problem.y])[:, None] / problem.total_weight
-    centred = dataclasses.replace(problem, y=problem.y - mean)
+    sums = np.array([dot(row, ones) for row in problem.y]) / problem.total_weight
+    mean = sums.reshape(-1, problem.n_outputs).mean(axis=0)[:, None]
+    centred = dataclasses.replace(problem, y=problem.y - np.tile(mean, (len(sums) // len(mean), 1)))
     result = _solve(centred, settings, None if start is None else _with_intercepts(start, -mean))
     return dataclasses.replace(result, coef=_with_intercepts(result.coef, mean))
 

@@ -176,6 +176,11 @@ def check_targets(y: Any, n_rows: int) -> tuple[NDArray[np.float64], bool]:  # n
     return np.ascontiguousarray(targets[None] if flat else targets.T), flat
 
 
+def check_target(y: Any, n_rows: int) -> NDArray[np.float64]:  # noqa: ANN401
+    """Return one target, shape (1, n); a column is taken for what it means, with a warning."""
+    return check_targets(_one_column(y), n_rows)[0]
+
+
 def class_weights(
     class_weight: Any,  # noqa: ANN401
     classes: NDArray[Any],
@@ -262,7 +267,7 @@ def _one_column(y: Any) -> NDArray[Any]:  # noqa: ANN401
         )
         return labels[:, 0]
     if labels.ndim != 1:
-        raise DataError(f"y has shape {labels.shape}; y should be a 1d array with one label per row of X.")
+        raise DataError(f"y has shape {labels.shape}; y should be a 1d array with one entry per row of X.")
     return labels
 
 

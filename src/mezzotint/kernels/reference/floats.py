@@ -64,9 +64,10 @@ def exact_pass(
     segments : (first, count)
         The segments that `x` holds.
     w : float64 array, shape (K, d + 1)
-    loss : "logistic", "squared" or "softmax"
-    y : float64 array, shape (1, n), or (K, n) for squared
-        Labels 0 or 1, class indices, or targets.
+    loss : str
+        A loss of ``reference.losses``.
+    y : float64 array, shape (1, n), (K, n) or (2 K, n)
+        Labels 0 or 1, class indices, targets, or the ends of intervals.
     weights : float64 array, shape (n,), or None
         Sample weights s_i >= 0; None means 1.
     phi : float64 array, shape (K, n)
@@ -175,7 +176,8 @@ def curvature_rows(
 
     Parameters
     ----------
-    loss : "logistic", "squared" or "softmax"
+    loss : str
+        A loss of ``reference.losses``.
     phi : float64 array, shape (K, n)
         Margins at the centre.
     psi : float32 array, shape (K, n), or None
@@ -185,7 +187,8 @@ def curvature_rows(
     c : float32 array, shape (K, n), or None
         Output; None if it is not wanted.
     second : float32 array
-        Output. Shape (1, n); for softmax (K, n): the probabilities at phi + psi, not weighted.
+        Output. Shape (1, n); piecewise losses (K, n); softmax (K, n): the probabilities at phi + psi, not
+        weighted.
     n_threads : int
         Not visible in the result.
     """
@@ -193,7 +196,7 @@ def curvature_rows(
     moved = phi if psi is None else phi + psi
     if c is not None:
         c[:] = s * (losses.slopes(loss, moved, y) - losses.slopes(loss, phi, y))
-    second[:] = losses.second(loss, moved) * (1.0 if loss == "softmax" else s)
+    second[:] = losses.second(loss, moved, y) * (1.0 if loss == "softmax" else s)
 
 
 def line_slope(

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import Layout
 from mezzotint.kernels.reference.floats import curvature_rows
+from mezzotint.kernels.reference.losses import PIECEWISE
 from mezzotint.kernels.reference.packed import COLUMN_LANES, _from_tiles, lane_sum
 from mezzotint.random import random_bits
 
@@ -256,7 +257,7 @@ def _slope_changes(
     """C of some rows, shape (K, rows)."""
     psi = np.array([data.margins(index, o) for o in outputs], dtype=np.float32)
     c = np.empty_like(psi)
-    second = np.empty_like(psi if rows.loss == "softmax" else psi[:1])
+    second = np.empty_like(psi if rows.loss == "softmax" or rows.loss in PIECEWISE else psi[:1])
     weights = None if rows.weights is None else np.ascontiguousarray(rows.weights[index])
     phi, y = np.ascontiguousarray(rows.phi[:, index]), np.ascontiguousarray(rows.y[:, index])
     slope_changes(rows.loss, phi, psi, y, weights, c=c, second=second)

@@ -1,6 +1,6 @@
 """Pointwise losses of linear models and their derivatives, in float64.
 
-All arrays are class-major: margins (K, n), labels (1, n) or (K, n).
+All arrays are class-major: margins (K, n), labels (1, n), (K, n) or (2 K, n).
 
 =========  ==========================================  =====================  ==============
 loss       l(m, y)                                     l' (per class)         l''
@@ -9,12 +9,24 @@ logistic   log(1 + exp(m)) - y m,  y in {0, 1}         sigma(m) - y           si
 squared    (m - y)^2 / 2, summed over the K targets    m - y                  1
 softmax    log sum_k exp(m_k) - m_y                    p_k - [k = y]          diag(p) - p p^T
 =========  ==========================================  =====================  ==============
+
+The losses of support vector machines are zero while the margin of an output lies in an interval [a, b], and
+half its squared distance from it otherwise. With ``e = max(m - b, 0) + min(m - a, 0)``, summed over K outputs:
+l = e^2 / 2, l' = e and, as a generalised second derivative, l'' = [e != 0].
+
+===========================  ==================================================================
+squared_hinge                [1, inf) for the label of the output, (-inf, -1] for other labels;
+                             one output: labels {0, 1}, its own is 1; more: class indices
+squared_epsilon_insensitive  ends of the K intervals are given: y holds K rows of a, K rows of b
+===========================  ==================================================================
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
+
+PIECEWISE = ("squared_hinge", "squared_epsilon_insensitive")
 
 
 def sigmoid(z: Float64) -> Float64:
@@ -36,6 +48,18 @@ def _is_label(margins: Float64, y: Float64) -> NDArray[np.bool_]:
     return is_label
 
 
+def excess(loss: str, margins: Float64, y: Float64) -> Float64:
+    """How far each margin lies above its interval, negative below, 0 inside; shape (K, n)."""
+    n_outputs = len(margins)
+    if loss == "squared_hinge":
+        own = (np.arange(n_outputs) if n_outputs > 1 else np.ones(1))[:, None] == y[0]
+        low, high = np.where(own, 1.0, -np.inf), np.where(own, np.inf, -1.0)
+    else:
+        low, high = y[:n_outputs], y[n_outputs:]
+    out: Float64 = np.maximum(margins - high, 0.0) + np.minimum(margins - low, 0.0)
+    return out
+
+
 def values(loss: str, margins: Float64, y: Float64) -> Float64:
     """Losses, shape (n,)."""
     result: Float64
@@ -44,6 +68,8 @@ def values(loss: str, margins: Float64, y: Float64) -> Float64:
         result = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
     elif loss == "squared":
         result = (0.5 * (margins - y) ** 2).sum(axis=0)
+    elif loss in PIECEWISE:
+        result = (0.5 * excess(loss, margins, y) ** 2).sum(axis=0)
     else:
         largest, top = margins.max(axis=0), margins.argmax(axis=0)
         rest = np.exp(margins - largest)
@@ -60,13 +86,17 @@ def slopes(loss: str, margins: Float64, y: Float64) -> Float64:
         return sign * sigmoid(sign * margins)
     if loss == "squared":
         return margins - y
+    if loss in PIECEWISE:
+        return excess(loss, margins, y)
     return probabilities(margins) - _is_label(margins, y)
 
 
-def second(loss: str, margins: Float64) -> Float64:
-    """Second derivative (1, n); for softmax the probabilities (K, n), from which it is made."""
+def second(loss: str, margins: Float64, y: Float64) -> Float64:
+    """Second derivative (1, n), piecewise losses (K, n); softmax: the probabilities (K, n) it is made from."""
     if loss == "logistic":
         return sigmoid(margins) * sigmoid(-margins)
     if loss == "squared":
         return np.ones((1, margins.shape[1]))
+    if loss in PIECEWISE:
+        return (excess(loss, margins, y) != 0).astype(np.float64)
     return probabilities(margins)
