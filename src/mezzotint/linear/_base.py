@@ -13,9 +13,8 @@ from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Result, Status
-from mezzotint.linear.solve import BITS, SOLVERS, Settings, packed_copy, progress_line
+from mezzotint.linear.solve import BITS, Settings, packed_copy, progress_line, solver_of
 from mezzotint.linear.validation import (
-    check_choice,
     check_count,
     check_flag,
     check_real,
@@ -35,9 +34,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """Check all parameters but those of the loss."""
         check_bits(self.bits, BITS)
         check_flag("warm_start", self.warm_start)
+        solver, zipml = solver_of(self.solver)
         return Settings(
             bits=int(self.bits),
-            solver=check_choice("solver", self.solver, SOLVERS),
+            solver=solver,
+            zipml=zipml,
             tol=check_real("tol", self.tol, low=0, low_allowed=False),
             max_iter=check_count("max_iter", self.max_iter, low=1),
             seed=check_seed(self.random_state),
@@ -61,7 +62,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """Return the problem without its penalty; `parts` are loss, labels, outputs and weights."""
         return Problem(
             source=source,
-            packed=packed_copy(source, given, settings),
+            packed=packed_copy(source, given, settings, parts["loss"]),
             penalty=0.0,
             fit_intercept=check_flag("fit_intercept", self.fit_intercept),
             n_threads=settings.n_threads,
@@ -80,8 +81,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     def _keep(self, result: Result) -> None:
         """Store what every estimator stores, and warn if the optimum was not reached."""
         self.result_ = result
-        self.solution_ = "exact"
-        if result.status not in (Status.CONVERGED, Status.FLOOR):
+        self.solution_ = result.solution
+        if result.status not in (Status.CONVERGED, Status.FLOOR, Status.FINISHED):
             warnings.warn(f"{type(self).__name__} {result}", ConvergenceWarning, stacklevel=3)
 
     def _margins(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401

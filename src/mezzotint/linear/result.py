@@ -94,6 +94,9 @@ class Result:
         Reads of the float rows, reads of the packed copy, builds of the preconditioner.
     flows : Flows or None
         Bytes moved by ``solver="zipml"``.
+    solution : {"exact", "unbiased", "quantised"}
+        Which problem was solved: the one on the float data; by gradients that are unbiased estimates of
+        its; the one on the values that the codes stand for.
     """
 
     coef: NDArray[np.float64]
@@ -109,6 +112,7 @@ class Result:
     packed_passes: int = 0
     factorisations: int = 0
     flows: Flows | None = None
+    solution: str = "exact"
 
     def __str__(self) -> str:
         return (

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear import minimum_norm
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import Coef, Problem, dot
 from mezzotint.linear.result import Iteration, Report, Result
+from mezzotint.linear.validation import check_choice
+from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import check_finite, pack_source
 
-SOLVERS = ("auto", "newton", "halp")
+SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
 
 
@@ -28,7 +31,7 @@ class Settings:
     ----------
     bits : {8, 4, 32}
         Bits of the packed copy; 32 solves on the float rows without one.
-    solver : {"auto", "newton", "halp"}
+    solver : {"auto", "newton", "halp", "zipml"}
         "auto" is "newton", or Newton's method on the float rows where the problem is too small to pack.
     tol : float
         Relative objective gap to stop at.
@@ -38,6 +41,8 @@ class Settings:
         Of the row sample and of stochastic rounding.
     n_threads : int
         Threads; results do not depend on it.
+    zipml : ZipML
+        Settings of that solver.
     report : callable or None
         Called after each exact pass.
     started_at : float
@@ -50,15 +55,33 @@ class Settings:
     max_iter: int
     seed: int
     n_threads: int
+    zipml: ZipML = dataclasses.field(default_factory=ZipML)
     report: Report | None = None
     started_at: float = dataclasses.field(default_factory=time.perf_counter)
 
 
-def packed_copy(source: Source, given: PackedMatrix | None, settings: Settings) -> PackedMatrix | None:
+def solver_of(value: Any) -> tuple[str, ZipML]:  # noqa: ANN401
+    """Return the name and the settings that an estimator's `solver` stands for.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither a name nor a `ZipML`.
+    """
+    if isinstance(value, ZipML):
+        return "zipml", value
+    return check_choice("solver", value, SOLVERS), ZipML()
+
+
+def packed_copy(
+    source: Source, given: PackedMatrix | None, settings: Settings, loss: str
+) -> PackedMatrix | None:
     """Return the packed copy to solve on: the one that came in, a new one, or None for the float rows.
 
     Whatever is returned, the rows have been checked: NaN or infinity is a DataError.
     """
+    if settings.solver == "zipml":
+        return _samples(source, settings, loss) if given is None else given
     bits = settings.bits if given is None else given.bits
     small = settings.solver == "auto" and is_small(*source.shape, bits)
     if given is not None:
@@ -70,6 +93,22 @@ def packed_copy(source: Source, given: PackedMatrix | None, settings: Settings) 
         source,
         bits,
         rounding="nearest",
+        keep_source=True,
+        seed=settings.seed,
+        n_threads=settings.n_threads,
+    )
+
+
+def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
+    """Samples for ZipML: two draws where they make gradients unbiased, in as many bits as one code has."""
+    if settings.bits == 32:
+        raise ParameterError("solver='zipml' runs on packed samples, so bits=32 is not possible; give 8 or 4.")
+    n_draws = 2 if loss == "squared" else 1
+    return pack_source(
+        source,
+        settings.bits - (n_draws - 1),
+        n_draws=n_draws,
+        rounding="stochastic" if n_draws == 2 else "nearest",
         keep_source=True,
         seed=settings.seed,
         n_threads=settings.n_threads,
@@ -100,6 +139,8 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
 
 
 def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    if settings.solver == "zipml":
+        return _descend(problem, settings, start)
     least_squares = problem.loss == "squared" and problem.penalty == 0
     if least_squares and minimum_norm.looks_deficient(problem, settings.seed):
         result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
@@ -110,6 +151,21 @@ def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
         result = solve_halp(problem, float32=problem.packed is None, **more)
     else:
         result = solve_newton(problem, **more)
+    if getattr(problem.source, "is_decoded", False):
+        result = dataclasses.replace(result, solution="quantised")
+    return _centred_over_classes(result) if problem.loss == "softmax" else result
+
+
+def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    result = solve_zipml(
+        problem,
+        settings=settings.zipml,
+        max_iter=settings.max_iter,
+        seed=settings.seed,
+        start=start,
+        started_at=settings.started_at,
+        report=settings.report,
+    )
     return _centred_over_classes(result) if problem.loss == "softmax" else result
 
 

@@ -6,6 +6,7 @@ Every message says what came in, what is allowed and what to do.
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 
 from mezzotint.errors import DataError, ParameterError
-from mezzotint.packed import PackedMatrix, Source, as_source
+from mezzotint.packed import DecodedSource, PackedMatrix, Source, as_source
 
 _DEFAULT_SEED = 0
 _COUNTED_SPAN = 4096  # of integer labels
@@ -92,19 +93,20 @@ def check_seed(random_state: Any) -> int:  # noqa: ANN401
 def check_samples(X: Any) -> tuple[Source, PackedMatrix | None]:  # noqa: ANN401
     """Return the float rows of any array-like or PackedMatrix, and the packed copy if that is what came in.
 
+    Codes without their float source are decoded: the values they stand for are then the data, and the codes
+    have no rounding noise.
+
     Raises
     ------
     DataError
-        For what `as_source` refuses, and for a PackedMatrix without its float source.
+        For what `as_source` refuses.
     """
     if not isinstance(X, PackedMatrix):
         return as_source(X), None
-    if X.source is None:
-        raise DataError(
-            f"{X!r} holds codes only; exact solutions also read the float rows. "
-            "Pack with keep_source=True, or pass the float array."
-        )
-    return X.source, X
+    if X.source is not None:
+        return X.source, X
+    decoded = DecodedSource(X)
+    return decoded, replace(X, source=decoded, noise=np.zeros_like(X.noise))
 
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:  # noqa: ANN401

@@ -339,4 +339,5 @@ class _Run:
             trace=tuple(self._trace),
             packed_passes=self._passes,
             flows=self._flows(),
+            solution="unbiased" if self._corrects else "quantised",
         )

@@ -20,6 +20,8 @@ class DecodedSource:
         Its own source is not read.
     """
 
+    is_decoded = True  # see `mezzotint.linear.solve`: what is trained on it is called "quantised"
+
     def __init__(self, packed: PackedMatrix) -> None:
         self._packed = packed
 
