@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "bind.h"
+#include "packed.h"
 #include "zipml_pass.h"
 
 #include <nanobind/stl/optional.h>
@@ -62,10 +63,10 @@ DescentOut out_of(const EpochRows& rows, const DescentSchedule& schedule, const 
 }  // namespace
 
 void bind_zipml(nb::module_& m) {
-  m.def("zipml_epoch", [](const In<uint8_t, 1>& codes, int bits, int64_t n_columns, int64_t padded, const RowArgs& row_args,
+  m.def("zipml_epoch", [](const In<uint8_t, 1>& codes, int bits, int64_t n_columns, const RowArgs& row_args,
                           const ModelArgs& model_args, const ScheduleArgs& schedule_args, const OutArgs& out_args) {
-    require(bits == 8 || bits == 4, "bits");
-    require(padded % 16 == 0 && padded >= n_columns, "padded columns");
+    require(is_code_width(bits), "bits");
+    const int64_t padded = PackedShape{0, n_columns, bits}.padded_columns();
     const EpochRows rows = rows_of(n_columns, padded, row_args);
     const DescentModel model = model_of(n_columns, model_args);
     const DescentSchedule schedule = schedule_of(rows, schedule_args);

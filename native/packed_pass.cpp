@@ -199,4 +199,16 @@ bool packed_products(const PackedOperand& x, const PassRange& range, int64_t out
   });
 }
 
+bool packed_odd_counts(const PackedOperand& x, const PassRange& range, const double* weights, double* partials) {
+  return parallel_for(range.count, range.n_threads, range.interrupt, [&](int64_t i) {
+    Buffer<double> totals(x.shape.padded_columns());
+    for (int64_t row = range.bounds[i]; row < range.bounds[i + 1]; row += x.block_rows) {
+      const int64_t rows = std::min(x.block_rows, range.bounds[i + 1] - row);
+      active().packed->odd_counts({x.codes + row * x.shape.row_bytes(), (rows + 15) / 16 * 16, x.shape.groups(),
+                                   x.shape.bits}, rows, weights ? weights + row : nullptr, totals.get());
+    }
+    std::copy_n(totals.get(), x.shape.columns, partials + i * x.shape.columns);
+  });
+}
+
 }  // namespace mezzotint

@@ -42,8 +42,6 @@ struct ZipmlKernels {
   int64_t (*round_model)(const DescentColumns& columns, double limit, double largest, const HalpBits& bits, int8_t* z,
                          int8_t* z_low);
   void (*narrow)(const DescentColumns& columns, float* z);  // z = w
-  // counts[j] = how many rows of the tiles have an odd code in column j.
-  void (*odd_counts)(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, int32_t* counts);
   void (*add)(double* sums, const double* x, int64_t padded);
 };
 

@@ -99,7 +99,7 @@ class OnCodes {
       out.total[k] = out.kappa[k] * sum;
     }
     products_.gradient(here, slab.count, data_.bits, rows_.padded, scratch.integers.get(), rows_.K, out.products, ahead);
-    if (corrects_) kernels_.odd_counts(here, slab.count, data_.bits, rows_.padded, out.odd);
+    if (corrects_) products_.odd_counts(here, slab.count, data_.bits, rows_.padded, out.odd);
   }
   void collect(const SlabProducts<int32_t>& of, int64_t n_slabs, double* total) const {
     kernels_.collect(of.products, rows_.K * rows_.padded, n_slabs, of.kappa, of.mid_sum, rows_.padded, total);

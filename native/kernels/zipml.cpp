@@ -209,18 +209,6 @@ void narrow(const DescentColumns& columns, float* z) {
   for (int64_t j = 0; j < columns.padded; j += 8) store_narrow(z + j, load(columns.w + j));
 }
 
-void odd_counts(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, int32_t* counts) {
-  std::memset(counts, 0, static_cast<size_t>(padded) * sizeof(int32_t));
-  for (int64_t t = 0; t < n_tiles; t++)
-    for (int64_t group = 0; group < 4; group++) {
-      const uint8_t* line = tiles[t] + group * padded * bits / 2;
-      for (int64_t j = 0; j < padded; j++) {
-        const int64_t g = j / 16, byte = (bits == 8 ? g : g / 2) * 64 + j % 16 / 4 * 16 + j % 4;
-        for (int64_t r = 0; r < 4; r++) counts[j] += (line[byte + 4 * r] >> (bits == 4 && g % 2 ? 4 : 0)) & 1;
-      }
-    }
-}
-
 void add(double* sums, const double* x, int64_t padded) {
   for (int64_t j = 0; j < padded; j += 8) store(sums + j, load(sums + j) + load(x + j));
 }
@@ -229,7 +217,7 @@ void add(double* sums, const double* x, int64_t padded) {
 
 extern const ZipmlKernels zipml;
 const ZipmlKernels zipml = {
-    round_coefficients, collect, collect_floats, gradient, few_bits, update, totals, round_model, narrow, odd_counts, add,
+    round_coefficients, collect, collect_floats, gradient, few_bits, update, totals, round_model, narrow, add,
 };
 
 }  // namespace mezzotint::MZ_NS

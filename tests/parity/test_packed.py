@@ -1,5 +1,7 @@
 """Would catch: maddubs on AVX2, fma in margins, blocks cut by threads, a read past a row, 70,000 columns.
 
+Widths of two planes: last bits taken from the next column group, or added before a shift.
+
 Each of these was built once and seen to fail: saturation and everything that touches a sum in the first two
 tests, fma only where margins cancel, a row sum over 2**31 in the overflow tests, the read by a page fault.
 """
@@ -11,7 +13,7 @@ import mmap
 
 import numpy as np
 import pytest
-from tests.parity.cases import COLUMNS, FILLS, OUTPUTS, ROWS, Case, read_only
+from tests.parity.cases import COLUMNS, FILLS, OUTPUTS, ROWS, WIDTHS, Case, read_only
 
 from mezzotint import kernels
 from mezzotint.errors import DataError, ParameterError
@@ -20,7 +22,8 @@ from mezzotint.kernels import Layout, _native, layout, native, reference
 ISAS = [name for name in kernels.available() if name != "reference"]
 THREADS = (1, 2, 3, 7)
 EVERY_ISA = pytest.mark.parametrize("isa", ISAS)
-BITS = pytest.mark.parametrize("bits", [8, 4])
+BITS = pytest.mark.parametrize("bits", WIDTHS)
+SINGLE_BITS = pytest.mark.parametrize("bits", [8, 4])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -47,12 +50,20 @@ def curvature_with(weights, probabilities):
 def pack_with(dtype, rounding):
     def pack(ops, case, **how):
         codes = np.full(case.layout.n_bytes, 99, np.uint8)
-        bad = ops.pack_rows(
-            case.x(dtype), case.layout, *case.grid, codes, 0, rounding=rounding, seed=2**40 + 5, draw=3, **how
-        )
+        how |= {
+            "rounding": rounding if case.layout.n_draws == 1 else "stochastic",
+            "seed": 2**40 + 5,
+            "draw": 3,
+        }
+        bad = ops.pack_rows(case.x(dtype), case.layout, *case.grid, codes, 0, **how)
         return np.array(bad), codes
 
     return pack
+
+
+def roundings(bits):
+    """Widths of one draw are rounded both ways, draws are random."""
+    return ("nearest", "stochastic") if bits in (4, 8) else ("stochastic",)
 
 
 def unpack_with(dtype):
@@ -72,13 +83,24 @@ def scales_with(dtype):
     return scales
 
 
+def odd_counts_with(weighted):
+    def odd_counts(ops, case, **how):
+        weights = case.c[0].astype(np.float64) if weighted else None
+        return (ops.odd_counts(case.codes, case.layout, weights, **how),)
+
+    return odd_counts
+
+
 PRODUCTS = {
     "margins": margins,
     "gradient": gradient,
     "curvature, one weight per row": curvature_with("shared", False),
     "curvature, a weight per output": curvature_with("each", False),
     "curvature, softmax": curvature_with("shared", True),
+    "odd codes": odd_counts_with(False),
+    "odd codes, weighted": odd_counts_with(True),
 }
+SCALES = {"scales float32": scales_with(np.float32), "scales float64": scales_with(np.float64)}
 OPERATIONS = PRODUCTS | {
     "pack float32": pack_with(np.float32, "nearest"),
     "pack float64": pack_with(np.float64, "nearest"),
@@ -86,14 +108,12 @@ OPERATIONS = PRODUCTS | {
     "pack float64, stochastic": pack_with(np.float64, "stochastic"),
     "unpack float32": unpack_with(np.float32),
     "unpack float64": unpack_with(np.float64),
-    "scales float32": scales_with(np.float32),
-    "scales float64": scales_with(np.float64),
 }
 
 
 @functools.cache
 def expected(operation, case):
-    return OPERATIONS[operation](reference, case)
+    return (OPERATIONS | SCALES)[operation](reference, case)
 
 
 def assert_same_bytes(result, truth, message):
@@ -103,16 +123,34 @@ def assert_same_bytes(result, truth, message):
         assert have.tobytes() == want.tobytes(), message
 
 
+def assert_every_edge_shape_agrees(operation, bits, isa, n_draws=0):
+    with kernels.use(isa):
+        for i, (rows, columns) in enumerate(itertools.product(ROWS, COLUMNS)):
+            case = Case(rows, columns, bits, OUTPUTS[i % len(OUTPUTS)], n_draws=n_draws)
+            n_threads = THREADS[i % len(THREADS)]
+            result = (OPERATIONS | SCALES)[operation](native, case, n_threads=n_threads)
+            assert_same_bytes(result, expected(operation, case), (case, n_threads))
+
+
 @EVERY_ISA
 @BITS
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_edge_shape_gives_the_bytes_of_the_reference(operation, bits, isa):
-    with kernels.use(isa):
-        for i, (rows, columns) in enumerate(itertools.product(ROWS, COLUMNS)):
-            case = Case(rows, columns, bits, OUTPUTS[i % len(OUTPUTS)])
-            n_threads = THREADS[i % len(THREADS)]
-            result = OPERATIONS[operation](native, case, n_threads=n_threads)
-            assert_same_bytes(result, expected(operation, case), (case, n_threads))
+    assert_every_edge_shape_agrees(operation, bits, isa)
+
+
+@EVERY_ISA
+@SINGLE_BITS
+@pytest.mark.parametrize("operation", SCALES)
+def test_scales_of_every_edge_shape_are_those_of_the_reference(operation, bits, isa):
+    assert_every_edge_shape_agrees(operation, bits, isa)
+
+
+@EVERY_ISA
+@SINGLE_BITS
+@pytest.mark.parametrize("operation", ["pack float32", "pack float64"])
+def test_two_draws_in_an_even_width_are_packed_like_the_reference(operation, bits, isa):
+    assert_every_edge_shape_agrees(operation, bits, isa, n_draws=2)
 
 
 @EVERY_ISA
@@ -206,11 +244,11 @@ def test_column_sums_of_the_longest_block_with_the_worst_codes_do_not_overflow(i
 @BITS
 def test_more_columns_than_int32_sums_can_hold_are_refused(bits):
     with pytest.raises(DataError, match=r"n_columns=65537; a packed matrix has 1 to 65536 columns"):
-        Layout(n_rows=1, n_columns=65_537, bits=bits)
+        Layout(n_rows=1, n_columns=65_537, bits=bits, n_draws=Case(1, 1, bits).layout.n_draws)
     with pytest.raises(ValueError, match=r"columns must be in \[1, 65536\]"):
         _native.pack_rows(
             np.zeros((1, 65_537), np.float32),
-            (1, 65_537, bits),
+            (1, 65_537, bits, 1),
             np.zeros(65_537),
             np.zeros(65_537),
             np.zeros(16 * 65_552, np.uint8),
@@ -232,8 +270,9 @@ def test_packing_names_the_first_bad_value_in_row_order(isa, dtype, bits):
                 x = case.x(dtype).copy()
                 x[first] = bad
                 x[first[0] :, first[1] :][1:, 1:] = np.nan
-                for n_threads in (1, 3):
-                    result = native.pack_rows(x, case.layout, *case.grid, codes, 0, n_threads=n_threads)
+                for rounding, n_threads in itertools.product(roundings(bits), (1, 3)):
+                    how = {"rounding": rounding, "n_threads": n_threads}
+                    result = native.pack_rows(x, case.layout, *case.grid, codes, 0, **how)
                     assert result == first[0] * 41 + first[1]
 
 
@@ -257,7 +296,7 @@ def test_packing_in_blocks_gives_the_codes_of_packing_at_once(isa, bits):
     case = Case(203, 37, bits)
     x = case.x(np.float32)
     with kernels.use(isa):
-        for rounding in ("nearest", "stochastic"):
+        for rounding in roundings(bits):
             whole = np.zeros(case.layout.n_bytes, np.uint8)
             parts = np.full(case.layout.n_bytes, 3, np.uint8)
             how = {"rounding": rounding, "seed": 9, "draw": 2}
@@ -296,10 +335,13 @@ def test_codes_may_lie_at_any_address(isa, bits):
         for shift in (1, 16, 33):
             memory = np.full(case.layout.n_bytes + 64, 5, np.uint8)
             codes = memory[shift : shift + case.layout.n_bytes]
-            native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0)
-            assert_same_bytes((codes,), expected("pack float32", case)[1:], shift)
-            assert (memory[:shift] == 5).all()
-            assert (memory[shift + len(codes) :] == 5).all()
+            for operation in ("pack float32", "pack float32, stochastic"):
+                rounding = "stochastic" if case.layout.n_draws == 2 or "," in operation else "nearest"
+                how = {"rounding": rounding, "seed": 2**40 + 5, "draw": 3}
+                native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0, **how)
+                assert_same_bytes((codes,), expected(operation, case)[1:], shift)
+                assert (memory[:shift] == 5).all()
+                assert (memory[shift + len(codes) :] == 5).all()
             truth = reference.packed_gradient(codes, case.layout, *case.grid, case.c)
             assert_same_bytes(
                 (native.packed_gradient(codes, case.layout, *case.grid, case.c),), (truth,), shift
@@ -329,13 +371,16 @@ def test_no_kernel_reads_past_the_end_of_an_array(isa, bits):
             for dtype in (np.float32, np.float64):
                 x = at_the_end_of_a_page(case.x(dtype))
                 codes = at_the_end_of_a_page(np.zeros_like(case.codes))
-                assert native.pack_rows(x, case.layout, *grid, codes, 0) == -1
-                native.column_scales(x, bits)
+                for rounding in roundings(bits):
+                    assert native.pack_rows(x, case.layout, *grid, codes, 0, rounding=rounding) == -1
+                native.column_scales(x, 8 if bits > 4 else 4)
                 native.unpack_rows(codes, case.layout, *grid, 0, rows, x)
             v, c = at_the_end_of_a_page(case.v), at_the_end_of_a_page(case.c)
             w, p = at_the_end_of_a_page(case.weights(1)), at_the_end_of_a_page(case.probabilities)
             native.packed_curvature(codes, case.layout, *grid, v, w, p, c)
             native.packed_gradient(codes, case.layout, *grid, c)
+            native.odd_counts(codes, case.layout, None)
+            native.odd_counts(codes, case.layout, at_the_end_of_a_page(case.weights(1)[0].astype(np.float64)))
 
 
 @EVERY_ISA
@@ -390,7 +435,7 @@ def test_a_gradient_sees_coefficients_far_below_the_largest_of_their_block(isa, 
 
 @EVERY_ISA
 @DTYPES
-@BITS
+@SINGLE_BITS
 def test_column_scales_survive_every_kind_of_column(isa, dtype, bits, rng):
     n = 2_600
     columns = [

@@ -28,7 +28,7 @@ def zipml_epoch(
     n_threads: int = 1,
 ) -> DescentResult:
     """See ``reference.zipml.zipml_epoch``."""
-    matrix = codes, layout.bits, layout.n_columns, layout.padded_columns
+    matrix = codes, layout.bits, layout.n_columns
     return _run(_native.zipml_epoch, matrix, rows, model, schedule, start, n_threads)
 
 

@@ -277,8 +277,8 @@ class _Run:
         if not self._corrects:
             return np.zeros(self.problem.n_columns)
         packed = self.packed
-        odd = ops().odd_counts(packed.codes, packed.layout, n_threads=self.problem.n_threads)
-        variance: Float64 = packed.scale**2 * odd / self.problem.n_rows
+        partials = ops().odd_counts(packed.codes, packed.layout, None, n_threads=self.problem.n_threads)
+        variance: Float64 = packed.scale**2 * ops().tree_sum(partials) / self.problem.n_rows
         return variance
 
     def _objective(self, coef: Coef) -> float:

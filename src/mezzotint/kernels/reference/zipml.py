@@ -28,7 +28,8 @@ from mezzotint.kernels.epochs import EpochRows
 from mezzotint.kernels.layout import ROW_GROUP, Layout
 from mezzotint.kernels.reference import losses
 from mezzotint.kernels.reference.halp import _uniforms
-from mezzotint.kernels.reference.packed import COLUMN_LANES, _from_tiles, lane_sum
+from mezzotint.kernels.reference.packed import COLUMN_LANES, lane_sum
+from mezzotint.kernels.reference.tiles import from_tiles
 
 __all__ = ["sgd_epoch", "zipml_epoch"]
 
@@ -143,7 +144,7 @@ class _Codes:
         self.padded = layout.padded_columns
         self._mid = layout.mid_code
         self._model = _Columns(model, self.padded)
-        q = _from_tiles(codes, layout, 0, layout.n_rows).astype(np.int64)
+        q = from_tiles(codes, layout, 0, layout.n_rows).astype(np.int64)
         self._q = np.pad(q, ((0, 0), (0, self.padded - layout.n_columns)))
 
     def settle(self, o: _Weights, schedule: DescentSchedule, step: int, k: int) -> None:
