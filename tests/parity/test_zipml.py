@@ -43,7 +43,9 @@ def make_model(rng, d, corrects, boxed):
 
 def padded_codes(rng, layout):
     codes = np.zeros((layout.padded_rows, layout.padded_columns), np.uint8)
-    codes[: layout.n_rows, : layout.n_columns] = rng.integers(0, 2**layout.bits, (layout.n_rows, layout.n_columns))
+    codes[: layout.n_rows, : layout.n_columns] = rng.integers(
+        0, 2**layout.bits, (layout.n_rows, layout.n_columns)
+    )
     return codes
 
 

@@ -3,9 +3,11 @@
 from mezzotint.linear import threadpool as _threadpool
 from mezzotint.linear.estimators import LinearRegression, LinearSVC, LinearSVR, LogisticRegression, Ridge
 from mezzotint.linear.path import Path
-from mezzotint.linear.result import Iteration, Result, Status
+from mezzotint.linear.result import Flows, Iteration, Result, Status
+from mezzotint.linear.zipml import ZipML
 
 __all__ = [
+    "Flows",
     "Iteration",
     "LinearRegression",
     "LinearSVC",
@@ -15,6 +17,7 @@ __all__ = [
     "Result",
     "Ridge",
     "Status",
+    "ZipML",
 ]
 
 _threadpool.register()

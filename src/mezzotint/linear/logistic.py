@@ -8,6 +8,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from mezzotint.linear._classifier import LinearClassifier
+from mezzotint.linear.zipml import ZipML
 
 
 class LogisticRegression(LinearClassifier):
@@ -34,10 +35,11 @@ class LogisticRegression(LinearClassifier):
     class_weight : mapping, "balanced" or None, default None
         Weights of the classes, multiplied with the sample weights. "balanced" gives every class the
         same total.
-    solver : {"auto", "newton", "halp"}, default "auto"
+    solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         "newton": Newton's method with conjugate gradients on the packed copy. "halp": the minibatch
         method of the HALP paper (bits=32: SVRG in float32). "auto": "newton", without a packed copy
-        where the problem is too small for one.
+        where the problem is too small for one. "zipml" (or a `ZipML` with settings): minibatch SGD on the
+        codes alone, `max_iter` passes; then `solution_` is "quantised".
     warm_start : bool, default False
         Start from the coefficients of the last fit if the shapes agree.
     random_state : int, generator or None, default None
@@ -62,8 +64,9 @@ class LogisticRegression(LinearClassifier):
         Columns seen in fit.
     feature_names_in_ : ndarray of str
         Names of the columns, where X had them.
-    solution_ : str
-        "exact": the optimum of the problem on the float data.
+    solution_ : {"exact", "unbiased", "quantised"}
+        "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
+        its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace.
 
@@ -98,7 +101,7 @@ class LogisticRegression(LinearClassifier):
         max_iter: int = 100,
         fit_intercept: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
-        solver: str = "auto",
+        solver: str | ZipML = "auto",
         warm_start: bool = False,
         random_state: Any = None,  # noqa: ANN401
         n_jobs: int | None = None,

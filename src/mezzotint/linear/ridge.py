@@ -18,6 +18,7 @@ from mezzotint.linear.validation import (
     check_samples,
     check_targets,
 )
+from mezzotint.linear.zipml import ZipML
 from mezzotint.packed import PackedMatrix, Source
 
 
@@ -94,9 +95,11 @@ class Ridge(_LeastSquares):
         Outer iterations (reads of X that move the coefficients); a fit takes about 3.
     fit_intercept : bool, default True
         Whether to fit an intercept.
-    solver : {"auto", "newton", "halp"}, default "auto"
+    solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         "newton": conjugate gradients on the packed copy. "halp": the minibatch method of the HALP
-        paper. "auto": "newton", without a packed copy where the problem is too small for one.
+        paper. "auto": "newton", without a packed copy where the problem is too small for one. "zipml"
+        (or a `ZipML` with settings): minibatch SGD on double-sampled codes alone, `max_iter` passes; then
+        `solution_` is "unbiased".
     warm_start : bool, default False
         Start from the coefficients of the last fit if the shapes agree.
     random_state : int, generator or None, default None
@@ -119,8 +122,9 @@ class Ridge(_LeastSquares):
         Columns seen in fit.
     feature_names_in_ : ndarray of str
         Names of the columns, where X had them.
-    solution_ : str
-        "exact": the optimum of the problem on the float data.
+    solution_ : {"exact", "unbiased", "quantised"}
+        "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
+        its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace. Its objective is half of
         scikit-learn's, divided by the sum of the sample weights.
@@ -148,7 +152,7 @@ class Ridge(_LeastSquares):
         tol: float = 1e-8,
         max_iter: int = 100,
         fit_intercept: bool = True,
-        solver: str = "auto",
+        solver: str | ZipML = "auto",
         warm_start: bool = False,
         random_state: Any = None,  # noqa: ANN401
         n_jobs: int | None = None,
@@ -262,9 +266,11 @@ class LinearRegression(_LeastSquares):
         Outer iterations (reads of X that move the coefficients); a fit takes about 3.
     fit_intercept : bool, default True
         Whether to fit an intercept.
-    solver : {"auto", "newton", "halp"}, default "auto"
+    solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         "newton": conjugate gradients on the packed copy. "halp": the minibatch method of the HALP
-        paper. "auto": "newton", without a packed copy where the problem is too small for one.
+        paper. "auto": "newton", without a packed copy where the problem is too small for one. "zipml"
+        (or a `ZipML` with settings): minibatch SGD on double-sampled codes alone, `max_iter` passes; then
+        `solution_` is "unbiased".
         Dependent columns are solved by a decomposition of X or of its Gram matrix whatever is set.
     warm_start : bool, default False
         Start from the coefficients of the last fit if the shapes agree.
@@ -288,8 +294,9 @@ class LinearRegression(_LeastSquares):
         Columns seen in fit.
     feature_names_in_ : ndarray of str
         Names of the columns, where X had them.
-    solution_ : str
-        "exact": the optimum of the problem on the float data.
+    solution_ : {"exact", "unbiased", "quantised"}
+        "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
+        its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace. Its objective is half the mean
         squared error.
@@ -311,7 +318,7 @@ class LinearRegression(_LeastSquares):
         tol: float = 1e-8,
         max_iter: int = 100,
         fit_intercept: bool = True,
-        solver: str = "auto",
+        solver: str | ZipML = "auto",
         warm_start: bool = False,
         random_state: Any = None,  # noqa: ANN401
         n_jobs: int | None = None,

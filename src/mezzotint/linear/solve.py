@@ -102,7 +102,9 @@ def packed_copy(
 def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
     """Samples for ZipML: two draws where they make gradients unbiased, in as many bits as one code has."""
     if settings.bits == 32:
-        raise ParameterError("solver='zipml' runs on packed samples, so bits=32 is not possible; give 8 or 4.")
+        raise ParameterError(
+            "solver='zipml' runs on packed samples, so bits=32 is not possible; give 8 or 4."
+        )
     n_draws = 2 if loss == "squared" else 1
     return pack_source(
         source,

@@ -15,6 +15,7 @@ from mezzotint.linear.objective import Problem
 from mezzotint.linear.result import Result
 from mezzotint.linear.solve import Settings, solve
 from mezzotint.linear.validation import check_choice, check_real, check_sample_weight, check_target
+from mezzotint.linear.zipml import ZipML
 from mezzotint.packed import PackedMatrix, Source
 
 _LOSS_FACTOR = 2.0  # the engine's losses are halves of squares
@@ -47,10 +48,11 @@ class LinearSVC(LinearClassifier):
     class_weight : mapping, "balanced" or None, default None
         Weights of the classes, multiplied with the sample weights, in every one of the problems of
         one class against the rest. "balanced" gives every class the same total.
-    solver : {"auto", "newton", "halp"}, default "auto"
+    solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         "newton": Newton's method with conjugate gradients on the packed copy. "halp": the minibatch
         method of the HALP paper (bits=32: SVRG in float32). "auto": "newton", without a packed copy
-        where the problem is too small for one.
+        where the problem is too small for one. "zipml" (or a `ZipML` with settings): minibatch SGD on the
+        codes alone, `max_iter` passes; then `solution_` is "quantised".
     warm_start : bool, default False
         Start from the coefficients of the last fit if the shapes agree.
     random_state : int, generator or None, default None
@@ -75,8 +77,9 @@ class LinearSVC(LinearClassifier):
         Columns seen in fit.
     feature_names_in_ : ndarray of str
         Names of the columns, where X had them.
-    solution_ : str
-        "exact": the optimum of the problem on the float data.
+    solution_ : {"exact", "unbiased", "quantised"}
+        "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
+        its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace. Its objective is the one above divided
         by 2 C and the sum of the weights, summed over the classes.
@@ -108,7 +111,7 @@ class LinearSVC(LinearClassifier):
         max_iter: int = 100,
         fit_intercept: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
-        solver: str = "auto",
+        solver: str | ZipML = "auto",
         warm_start: bool = False,
         random_state: Any = None,  # noqa: ANN401
         n_jobs: int | None = None,
@@ -173,7 +176,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         Outer iterations (reads of X that move the coefficients).
     fit_intercept : bool, default True
         Whether to fit an intercept. It is not penalised, unlike liblinear's.
-    solver : {"auto", "newton", "halp"}, default "auto"
+    solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         As in `LinearSVC`.
     warm_start : bool, default False
         Start from the coefficients of the last fit if the shapes agree.
@@ -197,8 +200,9 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         Columns seen in fit.
     feature_names_in_ : ndarray of str
         Names of the columns, where X had them.
-    solution_ : str
-        "exact": the optimum of the problem on the float data.
+    solution_ : {"exact", "unbiased", "quantised"}
+        "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
+        its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace. Its objective is the one above divided
         by 2 C and the sum of the weights.
@@ -223,7 +227,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         tol: float = 1e-8,
         max_iter: int = 100,
         fit_intercept: bool = True,
-        solver: str = "auto",
+        solver: str | ZipML = "auto",
         warm_start: bool = False,
         random_state: Any = None,  # noqa: ANN401
         n_jobs: int | None = None,

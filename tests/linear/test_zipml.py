@@ -1,0 +1,172 @@
+"""solver="zipml" follows unbiased gradients: caught BREAKS"""
+
+import numpy as np
+import pytest
+from scipy.optimize import lsq_linear
+from sklearn.linear_model import Lasso
+
+import mezzotint as mz
+from mezzotint.errors import DataError, ParameterError
+from mezzotint.kernels import native
+from mezzotint.kernels.descent import DescentModel, DescentSchedule
+from mezzotint.kernels.epochs import EpochRows
+from mezzotint.linear import LogisticRegression, Ridge, ZipML
+
+
+@pytest.fixture(scope="module")
+def regression():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 2, (6000, 20))
+    y = X @ rng.standard_normal(20) + 3.0 + 0.5 * rng.standard_normal(6000)
+    return X, y
+
+
+def loss(X, y, model):
+    return 0.5 * np.mean((X @ model.coef_ + model.intercept_ - y) ** 2)
+
+
+def one_step(packed, y, w, *, corrects=True, **bits):
+    """Weights after one step of length 1 over all rows."""
+    n, d = packed.shape
+    model = DescentModel(
+        scale=packed.scale,
+        centre=packed.offset + packed.scale * packed.layout.mid_code,
+        step=np.ones(d + 1),
+        low=np.full(d, -np.inf),
+        high=np.full(d, np.inf),
+        corrects=corrects,
+    )
+    tiles = -(-n // 16)
+    schedule = DescentSchedule(
+        order=np.arange(tiles)[None], n_batches=1, rates=np.ones(1), batch_weight=1 / n, **bits
+    )
+    rows = EpochRows(loss="squared", phi=np.zeros((1, n)), y=y[None], weights=None)
+    return native.zipml_epoch(packed.codes, packed.layout, rows, model, schedule, w[None]).coef[0]
+
+
+def z_scores(samples, truth):
+    return (samples.mean(axis=0) - truth) / (samples.std(axis=0, ddof=1) / np.sqrt(len(samples)))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("options", [{}, {"model_bits": 8, "gradient_bits": 8}])
+def test_a_step_moves_along_the_float_gradient_in_the_mean(bits, options):
+    rng = np.random.default_rng(bits)
+    X, y, w = rng.standard_normal((48, 6)), rng.standard_normal(48), rng.standard_normal(7)
+    residual = X @ w[:-1] + w[-1] - y
+    truth = w - np.append(X.T @ residual, residual.sum()) / 48
+    found, naive = [], []
+    for seed in range(600):
+        packed = mz.pack(X, bits=bits, n_draws=2, keep_source=False, random_state=seed)
+        found.append(one_step(packed, y, w, seed=seed, **options))
+        naive.append(one_step(packed, y, w, corrects=False, seed=seed, **options))
+    # 7 coordinates x 10 cases: |z| > 4.5 happens by chance in one run of 2000
+    assert np.abs(z_scores(np.array(found), truth)).max() < 4.5
+    if bits <= 2:  # the same draw twice shrinks the weights visibly
+        assert np.abs(z_scores(np.array(naive), truth)).max() > 10
+
+
+def test_the_loss_of_the_float_data_is_reached_from_few_bits(regression):
+    X, y = regression
+    best = loss(X, y, Ridge(alpha=1e-6).fit(X, y))
+    for bits, within in ((7, 1.001), (4, 1.01), (3, 1.03)):
+        packed = mz.pack(X, bits=bits, n_draws=2, keep_source=False)
+        model = Ridge(alpha=1e-6, solver="zipml").fit(packed, y)
+        assert model.solution_ == "unbiased"
+        assert loss(X, y, model) < within * best
+    biased = Ridge(alpha=1e-6).fit(packed, y)  # the exact optimum of the draws' means
+    assert biased.solution_ == "quantised"
+    assert loss(X, y, biased) > loss(X, y, model)
+
+
+def test_few_bits_for_model_and_gradient_cost_little_and_are_counted(regression):
+    X, y = regression
+    packed = mz.pack(X, bits=4, n_draws=2)
+    plain = Ridge(solver="zipml", max_iter=30).fit(packed, y)
+    end_to_end = Ridge(solver=ZipML(model_bits=8, gradient_bits=8), max_iter=30).fit(packed, y)
+    assert loss(X, y, end_to_end) < 1.01 * loss(X, y, plain)
+    flows, steps = end_to_end.result_.flows, 8 + 30  # passes of the trials and of the fit
+    batches = round(375 / 16)
+    assert flows.samples == steps * packed.layout.n_bytes
+    assert flows.model == flows.gradient == steps * batches * (20 + 8)
+    assert plain.result_.flows.model == steps * batches * (40 + 8)
+    assert plain.result_.flows.gradient == steps * batches * 160
+
+
+def test_codes_alone_are_trained_on_as_what_they_stand_for(regression):
+    X, y = regression
+    packed = mz.pack(X, bits=4, keep_source=False)
+    model = Ridge().fit(packed, y)
+    assert model.solution_ == "quantised"
+    np.testing.assert_allclose(model.coef_, Ridge().fit(packed.unpack(dtype=np.float64), y).coef_, rtol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(packed), packed.unpack(dtype=np.float64) @ model.coef_ + model.intercept_
+    )
+    classifier = LogisticRegression().fit(packed, y > 3)
+    assert classifier.solution_ == "quantised"
+    assert classifier.result_.status.name == "CONVERGED"
+
+
+def test_classifiers_descend_on_the_codes_too(regression):
+    X, y = regression
+    for labels in (y > 3, np.digitize(y, [1.0, 5.0])):
+        exact = LogisticRegression().fit(X, labels)
+        model = LogisticRegression(solver="zipml", bits=8).fit(X, labels)
+        assert model.solution_ == "quantised"
+        assert model.score(X, labels) > exact.score(X, labels) - 0.01
+
+
+def test_an_l1_penalty_ends_near_the_lasso(regression):
+    X, y = regression
+    model = Ridge(alpha=0.0, solver=ZipML(l1=0.05), max_iter=200).fit(mz.pack(X, bits=7, n_draws=2), y)
+    lasso = Lasso(alpha=0.05).fit(X, y)
+    objective = [loss(X, y, m) + 0.05 * np.abs(m.coef_).sum() for m in (model, lasso)]
+    assert objective[0] < 1.001 * objective[1]
+    assert np.abs(model.coef_ - lasso.coef_).max() < 0.02
+
+
+def test_a_box_is_never_left_and_its_optimum_found(regression):
+    X, y = regression
+    model = Ridge(alpha=0.0, solver=ZipML(bounds=(0.0, 0.5)), max_iter=200).fit(
+        mz.pack(X, bits=7, n_draws=2), y
+    )
+    assert model.coef_.min() >= 0
+    assert model.coef_.max() <= 0.5
+    centred = X - X.mean(axis=0)
+    best = lsq_linear(centred, y - y.mean(), bounds=(0.0, 0.5)).cost / len(y)
+    assert loss(X, y, model) < 1.001 * best
+
+
+def test_results_do_not_depend_on_the_threads(regression):
+    X, y = regression
+    packed = mz.pack(X, bits=3, n_draws=2)
+    fits = [Ridge(solver="zipml", max_iter=5, n_jobs=n).fit(packed, y) for n in (1, 2, 3)]
+    for other in fits[1:]:
+        np.testing.assert_array_equal(other.coef_, fits[0].coef_)
+        assert other.intercept_ == fits[0].intercept_
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"model_bits": 4},
+        {"gradient_bits": 5},
+        {"rate": 0.0},
+        {"batch_size": 0},
+        {"l1": -1.0},
+        {"bounds": (1.0, 2.0)},
+    ],
+)
+def test_settings_outside_their_sets_are_refused(setting):
+    with pytest.raises(ParameterError, match=f"{next(iter(setting))}=.*allowed"):
+        ZipML(**setting)
+
+
+def test_weights_on_double_sampled_codes_and_float_bits_are_refused(regression):
+    X, y = regression
+    with pytest.raises(DataError, match="sample_weight came with double-sampled codes"):
+        Ridge(solver="zipml").fit(X, y, sample_weight=np.arange(len(y)) + 1.0)
+    with pytest.raises(ParameterError, match="bits=32 is not possible"):
+        Ridge(solver="zipml", bits=32).fit(X, y)
+    with pytest.raises(ParameterError, match="solver='adam' is unknown"):
+        Ridge(solver="adam").fit(X, y)
