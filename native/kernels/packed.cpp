@@ -229,6 +229,7 @@ void odd_counts_weighted(const CodeBlock& block, int64_t rows, const double* wei
 }
 
 void odd_counts(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
+  if (!weights) bring_near(block);
   with_width(block.bits, [&](auto width) {
     constexpr int kBits = decltype(width)::value;
     if (weights) return odd_counts_weighted<kBits>(block, rows, weights, totals);
