@@ -36,6 +36,7 @@ _MAX_CG = 30
 _GUARD = 0.03  # least curvature relative to M's while noise is being removed
 _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
+_DISAGREE = 3.0  # ratio of two estimates of a gap at which the float rows decide between them
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
@@ -216,8 +217,16 @@ class _Newton:
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
-        measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
+        measured = self._measured_decrement(centre, packed=self._mode < Mode.FLOAT)
+        if self.problem.is_piecewise and not decrement <= _DISAGREE * measured <= _DISAGREE**2 * decrement:
+            # One row may be all the curvature of a rare column: the sample may lack it, and so may the codes.
+            return self._measured_decrement(centre, packed=False)
         return max(decrement, measured)
+
+    def _measured_decrement(self, centre: Evaluation, *, packed: bool) -> float:
+        return measured_decrement(
+            self.problem, self._design(packed=packed), self._metric, centre, self._buffers
+        )
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         return decrement <= self._goal(centre)
@@ -340,8 +349,9 @@ class _Newton:
         model = InnerModel(problem, design, centre, buffers, noise)
         return self._minimise(model, eta, _MAX_NEWTON)
 
-    def _design(self) -> Design:
-        packed = self._mode < Mode.FLOAT
+    def _design(self, *, packed: bool | None = None) -> Design:
+        """Products with the rows that the mode asks for, or with those that the caller does."""
+        packed = self._mode < Mode.FLOAT if packed is None else packed
         if packed not in self._designs:
             self._designs[packed] = design_of(self.problem if packed else replace(self.problem, packed=None))
         return self._designs[packed]
