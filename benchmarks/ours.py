@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.problems import LinearProblem
-from mezzotint.linear import LogisticRegression, Result, Ridge
+from mezzotint.linear import LinearSVC, LinearSVR, LogisticRegression, Result, Ridge
 
 
 def estimator(problem: LinearProblem, **options: Any) -> Any:
     """Make the unfitted estimator; without options it has its default parameters."""
+    shared = {"fit_intercept": problem.fit_intercept, **options}
     if problem.loss == "squared":
-        return Ridge(alpha=problem.strength, fit_intercept=problem.fit_intercept, **options)
-    return LogisticRegression(C=problem.C, fit_intercept=problem.fit_intercept, **options)
+        return Ridge(alpha=problem.strength, **shared)
+    if problem.loss == "squared_hinge":
+        return LinearSVC(C=problem.C, **shared)
+    if problem.loss == "squared_epsilon_insensitive":
+        return LinearSVR(C=problem.C, epsilon=problem.epsilon, **shared)
+    return LogisticRegression(C=problem.C, **shared)
 
 
 def fit(problem: LinearProblem, X: Any = None, **options: Any) -> Any:

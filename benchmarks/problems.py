@@ -27,20 +27,23 @@ class LinearProblem:
     """Data, loss and penalty of a linear model.
 
     ``F(W, b) = (1/S) sum_i s_i l(W x_i + b, y_i) + (lam/2) |W|^2`` with ``S = sum_i s_i`` and
-    ``lam = strength / S``.
+    ``lam = strength / S`` (support vector machines: half of it, for scikit-learn's C).
 
     Attributes
     ----------
     name : str
         What tables call it.
-    loss : {"logistic", "squared", "softmax"}
-        Labels are 0/1, real targets or class indices.
+    loss : {"logistic", "squared", "softmax", "squared_hinge", "squared_epsilon_insensitive"}
+        Labels are 0/1, real targets or class indices; for the squared hinge one of these two, for the last
+        real targets.
     X : ndarray of shape (n, d)
         Rows.
     y : ndarray of shape (n,)
-        Labels; int64, float64 for squared loss.
+        Labels in int64, targets in float64.
     strength : float
         scikit-learn's ``alpha`` (squared loss) or ``1 / C`` (the others).
+    epsilon : float
+        Errors up to it cost nothing, where the loss has such.
     fit_intercept : bool
         Whether an unpenalised intercept b is fitted.
     weights : ndarray of float64, shape (n,), or None
@@ -52,6 +55,7 @@ class LinearProblem:
     X: Floats
     y: NDArray[Any]
     strength: float = 1.0
+    epsilon: float = 0.0
     fit_intercept: bool = True
     weights: NDArray[np.float64] | None = None
 
@@ -68,7 +72,8 @@ class LinearProblem:
     @property
     def penalty(self) -> float:
         """Lam."""
-        return self.strength / self.total_weight
+        halved = self.loss in ("squared_hinge", "squared_epsilon_insensitive")
+        return (0.5 if halved else 1.0) * self.strength / self.total_weight
 
     @property
     def C(self) -> float:
@@ -77,8 +82,11 @@ class LinearProblem:
 
     @cached_property
     def n_outputs(self) -> int:
-        """K: 1, or the number of classes of the softmax loss."""
-        return int(self.y.max()) + 1 if self.loss == "softmax" else 1
+        """K: 1, or the number of classes of the softmax loss, or of the hinge for more than two."""
+        if self.loss not in ("softmax", "squared_hinge"):
+            return 1
+        n_classes = int(self.y.max()) + 1
+        return 1 if self.loss == "squared_hinge" and n_classes == 2 else n_classes
 
     def with_strength(self, strength: float) -> "LinearProblem":
         """Return the same data with another penalty."""
@@ -158,14 +166,14 @@ def real_targets(X: Floats, *, scale: float = 6.0, noise: float = 2.0, seed: int
 
 
 def _problem(
-    name: str, X: Floats, loss: str, *, seed: int = 0, classes: int = 10, **options: Any
+    name: str, X: Floats, loss: str, *, seed: int = 0, classes: int | None = None, **options: Any
 ) -> LinearProblem:
     """Draw labels for rows; `scale` and `shift` go to the labels, the rest to the problem."""
     label_options = {key: options.pop(key) for key in ("scale", "shift", "noise") if key in options}
-    if loss == "squared":
+    if loss in ("squared", "squared_epsilon_insensitive"):
         y: NDArray[Any] = real_targets(X, seed=seed, **label_options)
-    elif loss == "softmax":
-        y = class_labels(X, classes, seed=seed, **label_options)
+    elif loss == "softmax" or (loss == "squared_hinge" and classes is not None):
+        y = class_labels(X, classes or 10, seed=seed, **label_options)
     else:
         y = binary_labels(X, seed=seed, **label_options)
     return LinearProblem(name=name, loss=loss, X=X, y=y, **options)
@@ -212,7 +220,7 @@ def digits(*, loss: str = "softmax", strength: float = 1.0) -> LinearProblem:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    y = data.target.astype(np.int64) % (10 if loss == "softmax" else 2)
+    y = data.target.astype(np.int64) % (2 if loss == "logistic" else 10)
     return LinearProblem(
         name="digits", loss=loss, X=(data.data / 16).astype(np.float32), y=y, strength=strength
     )
@@ -282,6 +290,20 @@ SUITE: dict[str, Maker] = {
     "ridge, badly scaled": lambda: badly_scaled_problem(20_000, 64, "squared", strength=1e-2),
     "ridge, steep": lambda: embedding_problem(10_000, 128, "squared", decay=1.2, strength=1e-4),
     "ridge, wide": lambda: embedding_problem(800, 1_500, "squared"),
+    "svc": lambda: embedding_problem(20_000, 128, "squared_hinge"),
+    "svc, nearly separable": lambda: embedding_problem(
+        10_000, 64, "squared_hinge", decay=1.5, scale=20.0, strength=1e-4
+    ),
+    "svc, badly scaled": lambda: badly_scaled_problem(20_000, 64, "squared_hinge", fit_intercept=False),
+    "svc, weighted": lambda: weighted(embedding_problem(10_000, 64, "squared_hinge", shift=6.0)),
+    "svc, rare binary": lambda: _problem("", rare_binary(20_000, 100), "squared_hinge", scale=3.0),
+    "svc, wide": lambda: embedding_problem(1_000, 2_000, "squared_hinge"),
+    "svc, ten classes": lambda: embedding_problem(30_000, 32, "squared_hinge", classes=10),
+    "svc, digits": lambda: digits(loss="squared_hinge"),
+    "svr": lambda: embedding_problem(20_000, 64, "squared_epsilon_insensitive", epsilon=2.0),
+    "svr, badly scaled": lambda: badly_scaled_problem(
+        20_000, 64, "squared_epsilon_insensitive", epsilon=1.0, strength=1e-2
+    ),
     "multinomial": lambda: embedding_problem(10_000, 64, "softmax", classes=5),
     "multinomial, packed": lambda: embedding_problem(30_000, 32, "softmax", classes=3),
     "multinomial, badly scaled": lambda: badly_scaled_problem(5_000, 32, "softmax", classes=4),

@@ -27,6 +27,7 @@ from benchmarks.problems import LinearProblem
 Array = NDArray[np.float64]
 _BLOCK = 8192  # rows converted to float64 at a time
 _KEEP_BYTES = 2**31  # of a float64 copy that is kept, so that it is converted once
+_PIECEWISE = ("squared_hinge", "squared_epsilon_insensitive")
 _VERSION = b"1"  # of this file's results; part of the cache's key
 
 
@@ -84,7 +85,7 @@ def gap(problem: LinearProblem, best: Optimum, coef: Array) -> float:
     total = 0.0
     for rows, x in _Rows(problem.X):
         phi, psi = _margins(x, best.coef), _margins(x, delta)
-        total += float((_weights(problem, rows) * _divergence(problem.loss, phi, psi)).sum())
+        total += float((_weights(problem, rows) * _divergence(problem, phi, psi, problem.y[rows])).sum())
     ridge = 0.5 * problem.penalty * float((delta[:, :-1] ** 2).sum())
     return total / problem.total_weight + ridge + float((best.gradient * delta).sum())
 
@@ -109,7 +110,8 @@ def _cache_path(problem: LinearProblem) -> Path:
     for array in (problem.X, problem.y, problem.weights):
         if array is not None:
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    digest.update(repr((problem.loss, problem.shape, problem.strength, problem.fit_intercept)).encode())
+    parts = problem.loss, problem.shape, problem.strength, problem.epsilon, problem.fit_intercept
+    digest.update(repr(parts).encode())
     folder = Path(tempfile.gettempdir()) / f"mezzotint-reference-{os.getuid()}"
     return folder / f"{digest.hexdigest()}.npz"
 
@@ -147,23 +149,46 @@ def _transposed(x: Array, c: Array) -> Array:
 # ---- losses
 
 
-def _loss(loss: str, phi: Array, y: NDArray[Any]) -> Array:
-    if loss == "squared":
+def _loss(problem: LinearProblem, phi: Array, y: NDArray[Any]) -> Array:
+    if problem.loss == "squared":
         return 0.5 * (phi[0] - y) ** 2
-    if loss == "logistic":
+    if problem.loss == "logistic":
         return np.logaddexp(0, np.where(y > 0, -phi[0], phi[0]))
+    if problem.loss in _PIECEWISE:
+        return (0.5 * _excess(problem, phi, y) ** 2).sum(axis=0)
     top = phi.max(axis=0)
     return np.log(np.exp(phi - top).sum(axis=0)) + top - phi[y, np.arange(len(y))]
 
 
-def _slope(loss: str, phi: Array, y: NDArray[Any]) -> Array:
-    if loss == "squared":
+def _slope(problem: LinearProblem, phi: Array, y: NDArray[Any]) -> Array:
+    if problem.loss == "squared":
         return phi - y
-    if loss == "logistic":
+    if problem.loss == "logistic":
         return np.where(y > 0, -expit(-phi), expit(phi))
+    if problem.loss in _PIECEWISE:
+        return _excess(problem, phi, y)
     slope = _softmax(phi)
     slope[y, np.arange(len(y))] -= 1
     return slope
+
+
+def _excess(problem: LinearProblem, phi: Array, y: NDArray[Any]) -> Array:
+    """How far margins lie above the interval without loss, negative below, shape (K, m)."""
+    if problem.loss == "squared_hinge":
+        label = np.arange(len(phi))[:, None] if len(phi) > 1 else 1
+        low, high = np.where(y == label, 1.0, -np.inf), np.where(y == label, np.inf, -1.0)
+    else:
+        low, high = y - problem.epsilon, y + problem.epsilon
+    return np.maximum(phi - high, 0) + np.minimum(phi - low, 0)
+
+
+def _divergence_of_excess(problem: LinearProblem, phi: Array, psi: Array, y: NDArray[Any]) -> Array:
+    """Bregman divergence of a piecewise loss; rows that stay on their side change by psi exactly."""
+    before, after = _excess(problem, phi, y), _excess(problem, phi + psi, y)
+    stay = before * after > 0
+    change = np.where(stay, psi, after - before)
+    left = np.where(stay, 0, change - psi)
+    return (0.5 * change**2 + before * left).sum(axis=0)
 
 
 def _softmax(phi: Array) -> Array:
@@ -171,33 +196,37 @@ def _softmax(phi: Array) -> Array:
     return e / e.sum(axis=0)
 
 
-def _curvature(loss: str, phi: Array) -> Array:
+def _curvature(problem: LinearProblem, phi: Array, y: NDArray[Any]) -> Array:
     """Diagonal of the loss's Hessian, shape (K, m)."""
-    if loss == "squared":
+    if problem.loss == "squared":
         return np.ones_like(phi)
-    if loss == "logistic":
+    if problem.loss == "logistic":
         return expit(phi) * expit(-phi)
+    if problem.loss in _PIECEWISE:
+        return (_excess(problem, phi, y) != 0).astype(np.float64)
     p = _softmax(phi)
     return p * (1 - p)
 
 
-def _curved(loss: str, phi: Array, psi: Array) -> Array:
+def _curved(problem: LinearProblem, phi: Array, psi: Array, y: NDArray[Any]) -> Array:
     """The loss's Hessian times psi, shape (K, m)."""
-    if loss != "softmax":
-        return _curvature(loss, phi) * psi
+    if problem.loss != "softmax":
+        return _curvature(problem, phi, y) * psi
     p = _softmax(phi)
     return p * (psi - (p * psi).sum(axis=0))
 
 
-def _divergence(loss: str, phi: Array, psi: Array) -> Array:
+def _divergence(problem: LinearProblem, phi: Array, psi: Array, y: NDArray[Any]) -> Array:
     """``l(phi + psi) - l(phi) - l'(phi) psi`` without cancellation, shape (m,).
 
     With t = psi - E psi it is ``log E exp(t) = log(1 + E (exp(t) - 1 - t))``, E being the mean over the
     classes with their probabilities at phi: every term is positive.
     """
-    if loss == "squared":
+    if problem.loss == "squared":
         return 0.5 * psi[0] ** 2
-    if loss == "logistic":
+    if problem.loss in _PIECEWISE:
+        return _divergence_of_excess(problem, phi, psi, y)
+    if problem.loss == "logistic":
         p, q = expit(phi[0]), expit(-phi[0])
         probabilities, t = np.stack([p, q]), np.stack([q * psi[0], -p * psi[0]])
     else:
@@ -295,8 +324,8 @@ def _evaluate(problem: LinearProblem, rows: _Rows, coef: Array) -> tuple[float, 
     value, gradient = 0.0, np.zeros_like(coef)
     for where, x in rows:
         s, y, phi = _weights(problem, where), problem.y[where], _margins(x, coef)
-        value += float((s * _loss(problem.loss, phi, y)).sum())
-        gradient += _transposed(x, s * _slope(problem.loss, phi, y))
+        value += float((s * _loss(problem, phi, y)).sum())
+        gradient += _transposed(x, s * _slope(problem, phi, y))
     gradient /= problem.total_weight
     gradient[:, :-1] += problem.penalty * coef[:, :-1]
     if not problem.fit_intercept:
@@ -309,7 +338,7 @@ def _hessian_blocks(problem: LinearProblem, rows: _Rows, coef: Array) -> list[Ar
     d = problem.shape[1]
     blocks = [np.zeros((d + 1, d + 1)) for _ in coef]
     for where, x in rows:
-        curvature = _weights(problem, where) * _curvature(problem.loss, _margins(x, coef))
+        curvature = _weights(problem, where) * _curvature(problem, _margins(x, coef), problem.y[where])
         for block, c in zip(blocks, curvature, strict=True):
             root = np.sqrt(c)
             half = np.column_stack([x, np.ones(len(x))]) * root[:, None]
@@ -355,7 +384,7 @@ class _System:
     def _product(self, phi: Array, v: Array) -> Array:
         problem, out = self._problem, np.zeros_like(v)
         for where, x in self._rows:
-            c = _curved(problem.loss, phi[:, where], _margins(x, v))
+            c = _curved(problem, phi[:, where], _margins(x, v), problem.y[where])
             out += _transposed(x, _weights(problem, where) * c)
         out /= problem.total_weight
         out[:, :-1] += problem.penalty * v[:, :-1]

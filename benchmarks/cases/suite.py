@@ -19,7 +19,17 @@ LARGE: dict[str, dict[str, Any]] = {
     "large ridge": {"n": 200_000, "d": 512, "loss": "squared"},
     "large multinomial": {"n": 100_000, "d": 256, "loss": "softmax", "classes": 10},
 }
-HALP = ("tiny", "many rows", "embeddings", "no intercept", "ridge", "multinomial, packed", "digits, binary")
+HALP = (
+    "tiny",
+    "many rows",
+    "embeddings",
+    "no intercept",
+    "ridge",
+    "multinomial, packed",
+    "digits, binary",
+    "svc",
+    "svr",
+)
 FEW_COLUMNS = 2_000  # up to which the condition number is computed
 
 
@@ -43,7 +53,7 @@ def check(name: str) -> Record:
         return {"skipped": str(reason)}
     best = reference.optimum(problem)
     n, d = problem.shape
-    one_output = problem.loss != "softmax" and d <= FEW_COLUMNS
+    one_output = problem.n_outputs == 1 and d <= FEW_COLUMNS
     return {
         "shape": [n, d],
         "loss": problem.loss,

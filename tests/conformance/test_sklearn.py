@@ -3,9 +3,9 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mezzotint.linear import LinearRegression, LogisticRegression, Ridge
+from mezzotint.linear import LinearRegression, LinearSVC, LinearSVR, LogisticRegression, Ridge
 
-CLASSES = (LogisticRegression, Ridge, LinearRegression)
+CLASSES = (LogisticRegression, Ridge, LinearRegression, LinearSVC, LinearSVR)
 DEFAULTS = [estimator() for estimator in CLASSES]  # problems of this size are solved on the float rows
 # The checks compare predictions of equivalent fits to 1e-7: the square root of this tolerance.
 PACKED = [estimator(solver="newton", bits=bits, tol=1e-15) for estimator in CLASSES for bits in (8, 4)]

@@ -7,15 +7,22 @@ from scipy.optimize import minimize
 
 from benchmarks import reference
 
+LOSSES = ["logistic", "squared", "softmax", "squared_hinge", "squared_epsilon_insensitive"]
+
 
 def small(loss: str) -> LinearProblem:
-    return embedding_problem(300, 6, loss, classes=3, decay=0.3, strength=0.5, scale=2.0)
+    return embedding_problem(300, 6, loss, classes=3, decay=0.3, strength=0.5, scale=2.0, epsilon=1.0)
 
 
 def objective(data: LinearProblem, flat: np.ndarray) -> float:
     coef = flat.reshape(data.n_outputs, -1)
     phi = coef[:, :-1] @ data.X.T.astype(float) + coef[:, -1:]
-    if data.loss == "squared":
+    if data.loss == "squared_hinge":
+        signs = np.where(data.y == np.arange(3)[:, None], 1, -1)
+        losses = 0.5 * (np.maximum(0, 1 - signs * phi) ** 2).sum(axis=0)
+    elif data.loss == "squared_epsilon_insensitive":
+        losses = 0.5 * np.maximum(0, np.abs(phi[0] - data.y) - data.epsilon) ** 2
+    elif data.loss == "squared":
         losses = 0.5 * (phi[0] - data.y) ** 2
     elif data.loss == "logistic":
         losses = np.logaddexp(0, phi[0]) - data.y * phi[0]
@@ -25,7 +32,7 @@ def objective(data: LinearProblem, flat: np.ndarray) -> float:
     return weights @ losses / weights.sum() + data.penalty / 2 * (coef[:, :-1] ** 2).sum()
 
 
-@pytest.mark.parametrize("loss", ["logistic", "squared", "softmax"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_optimum_is_the_one_a_general_optimiser_finds(loss):
     data = small(loss)
     best = reference.optimum(data, cache=False)
@@ -36,7 +43,7 @@ def test_optimum_is_the_one_a_general_optimiser_finds(loss):
     assert best.decrement <= 1e-25 * best.value
 
 
-@pytest.mark.parametrize("loss", ["logistic", "squared", "softmax"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", [1.0, 1e-2, 1e-4])
 def test_gap_equals_the_difference_of_objectives(loss, size, rng):
     data = small(loss)

@@ -29,6 +29,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     C: float
     class_weight: Mapping[Any, float] | str | None
     classes_: NDArray[Any]
+    n_iter_: NDArray[np.int32] | int
     _loss_names: tuple[str, str]  # of two classes, of more
     _loss_factor: float  # C multiplies this many of our losses
     _infinite_C: bool  # whether there is a solution without a penalty

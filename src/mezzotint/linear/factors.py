@@ -233,23 +233,38 @@ def _inner_products(rows: NDArray[Any], n_threads: int) -> NDArray[Any]:
 
 
 def _times(rows: NDArray[Any], v: Coef, n_threads: int) -> Array:
-    """Return ``v A^T``, shape (K, S)."""
-    out = np.empty((len(v), len(rows)), dtype=np.float32)
+    """Return ``v A^T``, shape (K, S); to the precision of the rows."""
     bounds = segment_bounds(*rows.shape)
     padded = np.concatenate([v, np.zeros((len(v), 1))], axis=1)
     n_threads = worthwhile(n_threads, rows.size * len(v))
+    if rows.dtype == np.float64:
+        return _exactly(rows, padded, np.zeros((len(v), len(rows))), n_threads)[0]
+    out = np.empty((len(v), len(rows)), dtype=np.float32)
     ops().float_margins(rows, bounds, (0, len(bounds) - 1), padded, out, n_threads=n_threads)
     return out.astype(np.float64)
 
 
 def _times_transposed(rows: NDArray[Any], c: Array, n_threads: int) -> Coef:
-    """Return ``c A``, shape (K, d), in a fixed order."""
+    """Return ``c A``, shape (K, d), in a fixed order; to the precision of the rows."""
     bounds = segment_bounds(*rows.shape)
-    coefficients = np.ascontiguousarray(c, dtype=np.float32)
     n_threads = worthwhile(n_threads, rows.size * len(c))
+    if rows.dtype == np.float64:
+        return _exactly(rows, np.zeros((len(c), rows.shape[1] + 1)), -c, n_threads)[1][:, :-1]
+    coefficients = np.ascontiguousarray(c, dtype=np.float32)
     partials = ops().float_gradient(rows, bounds, (0, len(bounds) - 1), coefficients, n_threads=n_threads)
     total: Coef = ops().tree_sum(partials)
     return total[:, :-1]
+
+
+def _exactly(rows: NDArray[Any], v: Coef, y: Array, n_threads: int) -> tuple[Array, Coef]:
+    """Margins ``m = v [A 1]^T`` and ``(m - y) [A 1]`` in float64: the pass of a squared loss."""
+    bounds = segment_bounds(*rows.shape)
+    margins, labels = np.empty(y.shape), np.ascontiguousarray(y)
+    _, partials = ops().exact_pass(
+        rows, bounds, (0, len(bounds) - 1), v, "squared", labels, None, margins, n_threads=n_threads
+    )
+    total: Coef = ops().tree_sum(partials)
+    return margins, total
 
 
 def _project_both_sides(k: NDArray[Any], unit: Array) -> NDArray[Any]:

@@ -9,6 +9,7 @@ R is the curvature that rounding noise alone adds (its expectation), removed aga
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.design import Coef, Design, RowArray
 from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum
+from mezzotint.linear.pcg import line_search
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,28 +104,41 @@ class InnerModel:
         product = self._design.curvature(p, weights, probabilities, margins) / self._problem.total_weight
         return self._free(product + self._regulariser(p))
 
-    def slope_along(self, v: Coef, t: float) -> float:
-        """Return ``d Fq(z + t v) / dt``; `eta` holds the margins of v. Touches margins only."""
-        data = ops().line_slope(
-            *self._row_arguments(),
-            self.buffers.psi,
-            self.buffers.eta,
-            t,
-            *self._labels(),
-            n_threads=self._threads,
-        )
-        linear = dot(self._centre.gradient, v) + dot(self._regulariser(self.z), v)
-        return float(data) / self._problem.total_weight + linear + t * dot(self._regulariser(v), v)
+    def lengths(self, v: Coef) -> Coef:
+        """How far to go along v, of shape (1, 1) or (K, 1); `eta` holds the margins of v. Touches margins only.
 
-    def jump(self, v: Coef, t: float) -> None:
+        Outputs of a piecewise loss know nothing of each other: each goes as far as suits it, and nearly to the
+        least value on its way, because a step that is too long switches many rows on and off.
+        """
+        if not self._problem.is_piecewise:
+            return np.array([[self._length(v, slice(None), self._problem.y)]])
+        parts = [slice(k, k + 1) for k in range(self._problem.n_outputs)]
+        precise = {"left": 0.01, "most": 40}
+        return np.array([[self._length(v, p, self._problem.labels_of(p.start), **precise)] for p in parts])
+
+    def _length(self, v: Coef, part: slice, y: NDArray[np.float64], **precision: Any) -> float:  # noqa: ANN401
+        v_part, psi, eta = v[part], self.buffers.psi[part], self.buffers.eta[part]
+        linear = dot(self._centre.gradient[part], v_part) + dot(self._regulariser(self.z)[part], v_part)
+        bend = dot(self._regulariser(v)[part], v_part)
+        rows = self._problem.loss, self._centre.phi[part], psi, eta
+        weights, total = self._problem.weights, self._problem.total_weight
+
+        def slope(t: float) -> float:
+            """The model's derivative by t."""
+            data = ops().line_slope(*rows, t, y, weights, n_threads=self._threads)
+            return float(data) / total + linear + t * bend
+
+        return line_search(slope, dot(self.gradient[part], v_part), **precision)
+
+    def jump(self, v: Coef, t: Coef) -> None:
         """Move to ``z + t v`` for good: gradient and curvatures are left behind."""
         self.z = self.z + t * v
 
-    def advance(self, v: Coef, t: float) -> None:
+    def advance(self, v: Coef, t: Coef) -> None:
         """Move to ``z + t v``; the gradient costs one read of the samples."""
         self.z = self.z + t * v
         psi, eta, change = self.buffers.psi, self.buffers.eta, self.buffers.scratch
-        eta *= np.float32(t)
+        eta *= t.astype(np.float32)
         psi += eta
         self._update_rows(change)
         data = self._design.gradient(change) / self._problem.total_weight

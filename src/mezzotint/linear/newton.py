@@ -23,7 +23,7 @@ from mezzotint.linear.design import Coef, Design, design_of
 from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import InnerModel, RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
-from mezzotint.linear.pcg import NewtonStep, StopRule, line_search, newton_step
+from mezzotint.linear.pcg import NewtonStep, StopRule, newton_step
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, everything, sample_size, thinned
 
@@ -36,6 +36,7 @@ _MAX_CG = 30
 _GUARD = 0.03  # least curvature relative to M's while noise is being removed
 _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
+_DISAGREE = 3.0  # ratio of two estimates of a gap at which the float rows decide between them
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
@@ -129,6 +130,7 @@ class _Newton:
         self._metric = Metric(problem, sample, seed=seed, exact=small)
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
+        self._credit = 1.0  # M's decrement by the true one, where that was last looked at
         self._scale_floor = 0.0
 
     # ---- the outer loop
@@ -143,8 +145,8 @@ class _Newton:
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
         stalls = slow = n_iter = 0
+        decrement = self._checked_decrement(centre, decrement)
         while True:
-            decrement = self._checked_decrement(centre, decrement)
             if self._is_converged(centre, decrement):
                 status = Status.CONVERGED
                 break
@@ -154,6 +156,9 @@ class _Newton:
             previous, centre = centre, self._outer_step(centre)
             before, decrement = decrement, self._decrement(centre)
             self._record(centre, decrement)
+            decrement = self._checked_decrement(centre, decrement)
+            if self._is_converged(centre, decrement):
+                continue
             stalls = stalls + 1 if self._unmoved(previous, centre) else 0
             slow = slow + 1 if decrement > 0.3 * before else 0
             if slow and stalls and self._at_floor(centre, decrement, stalls):
@@ -180,7 +185,7 @@ class _Newton:
             self._metric.renew_if_worn(centre)
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         most = 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON
-        z = self._minimise(model, _ETA, most, enough=0.25 * self._goal(centre))
+        z = self._minimise(model, _ETA, most, enough=0.25 * self._credit * self._goal(centre))
         return self._backtrack(centre, z)
 
     def _exact_step(self, centre: Evaluation) -> Coef:
@@ -190,8 +195,8 @@ class _Newton:
             return v
         model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
         self._design().margins(v, self._buffers.eta)
-        t = line_search(lambda t: model.slope_along(v, t), dot(centre.gradient, v))
-        return t * v
+        step: Coef = model.lengths(v) * v
+        return step
 
     def _backtrack(self, centre: Evaluation, z: Coef) -> Evaluation:
         """Accept the longest of z, z/2, z/4, ... on the exact objective; else stay."""
@@ -210,17 +215,28 @@ class _Newton:
 
         A row whose curvature has vanished since M was built would make the gap look smaller than it is.
         """
+        self._credit = 1.0
         if not self._is_converged(centre, decrement):
             return decrement
         if self._metric.renew_if_worn(centre):
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
-        measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
-        return max(decrement, measured)
+        measured = self._measured_decrement(centre, packed=self._mode < Mode.FLOAT)
+        true = max(decrement, measured)
+        if self.problem.is_piecewise and not decrement <= _DISAGREE * measured <= _DISAGREE**2 * decrement:
+            # One row may be all the curvature of a rare column: the sample may lack it, and so may the codes.
+            true = self._measured_decrement(centre, packed=False)
+        self._credit = min(1.0, decrement / true) if true > 0 else 1.0
+        return true
+
+    def _measured_decrement(self, centre: Evaluation, *, packed: bool) -> float:
+        return measured_decrement(
+            self.problem, self._design(packed=packed), self._metric, centre, self._buffers
+        )
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
-        return decrement <= self._goal(centre)
+        return 0.0 <= decrement <= self._goal(centre)  # below zero there are rounding errors only
 
     def _goal(self, centre: Evaluation) -> float:
         """Decrement to reach. Newton's own steps square the gap: the last one costs as much as any other."""
@@ -308,7 +324,7 @@ class _Newton:
 
     def _move(self, model: InnerModel, step: NewtonStep, *, stay: bool) -> None:
         v = step.direction
-        t = line_search(lambda t: model.slope_along(v, t), dot(model.gradient, v))
+        t = model.lengths(v)
         (model.advance if stay else model.jump)(v, t)
         self._metric.has_moved = True
 
@@ -340,8 +356,9 @@ class _Newton:
         model = InnerModel(problem, design, centre, buffers, noise)
         return self._minimise(model, eta, _MAX_NEWTON)
 
-    def _design(self) -> Design:
-        packed = self._mode < Mode.FLOAT
+    def _design(self, *, packed: bool | None = None) -> Design:
+        """Products with the rows that the mode asks for, or with those that the caller does."""
+        packed = self._mode < Mode.FLOAT if packed is None else packed
         if packed not in self._designs:
             self._designs[packed] = design_of(self.problem if packed else replace(self.problem, packed=None))
         return self._designs[packed]

@@ -82,6 +82,12 @@ class Problem:
         """Whether curvatures are 0 or 1, and switch where margins enter or leave an interval."""
         return self.loss in losses.PIECEWISE
 
+    def labels_of(self, output: int) -> NDArray[np.float64]:
+        """Labels or interval of one output of a piecewise loss, as a problem of its own has them."""
+        if self.loss == "squared_hinge":
+            return self.y if self.n_outputs == 1 else (self.y == output).astype(np.float64)
+        return np.ascontiguousarray(self.y[[output, self.n_outputs + output]])
+
     @property
     def row_threads(self) -> int:
         """Threads for a pass over margins, which costs about 64 multiply-adds each."""

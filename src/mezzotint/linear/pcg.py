@@ -117,16 +117,18 @@ def newton_step(
     )
 
 
-def line_search(slope: Callable[[float], float], slope_at_zero: float, first: float = 1.0) -> float:
-    """Find t with ``|slope(t)| <= 0.3 |slope(0)|`` on a convex function of one variable.
+def line_search(
+    slope: Callable[[float], float], slope_at_zero: float, *, left: float = 0.3, most: int = 15
+) -> float:
+    """Find t with ``|slope(t)| <= left |slope(0)|`` on a convex function of one variable.
 
-    Doubling until the slope changes sign, then a guarded secant; at most 15 evaluations, which touch
+    Doubling until the slope changes sign, then a guarded secant; at most `most` evaluations, which touch
     margins only, never the data.
     """
-    t, low, high, slope_low = first, 0.0, np.inf, slope_at_zero
-    for _ in range(15):
+    t, low, high, slope_low = 1.0, 0.0, np.inf, slope_at_zero
+    for _ in range(most):
         s = slope(t)
-        if abs(s) <= 0.3 * abs(slope_at_zero):
+        if abs(s) <= left * abs(slope_at_zero):
             break
         if s > 0:
             high = t

@@ -297,7 +297,8 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         ndarray of float64, shape (n,)
             ``X coef_ + intercept_``.
         """
-        return self._margins(X)[0]
+        fitted: NDArray[np.float64] = self._margins(X)[0]
+        return fitted
 
     def to_sklearn(self) -> Any:  # noqa: ANN401
         """Return scikit-learn's LinearSVR with the same coefficients, for use without mezzotint.

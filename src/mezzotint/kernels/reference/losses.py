@@ -11,7 +11,7 @@ softmax    log sum_k exp(m_k) - m_y                    p_k - [k = y]          di
 =========  ==========================================  =====================  ==============
 
 The losses of support vector machines are zero while the margin of an output lies in an interval [a, b], and
-half its squared distance from it otherwise. With ``e = max(m - b, 0) + min(m - a, 0)``, summed over K outputs:
+half its squared distance from it otherwise. With ``e = max(m - b, 0) + min(m - a, 0)``, summed over outputs:
 l = e^2 / 2, l' = e and, as a generalised second derivative, l'' = [e != 0].
 
 ===========================  ==================================================================
@@ -92,11 +92,12 @@ def slopes(loss: str, margins: Float64, y: Float64) -> Float64:
 
 
 def second(loss: str, margins: Float64, y: Float64) -> Float64:
-    """Second derivative (1, n), piecewise losses (K, n); softmax: the probabilities (K, n) it is made from."""
+    """Second derivative (1, n), piecewise losses (K, n); of softmax the probabilities (K, n) behind it."""
     if loss == "logistic":
         return sigmoid(margins) * sigmoid(-margins)
     if loss == "squared":
         return np.ones((1, margins.shape[1]))
     if loss in PIECEWISE:
-        return (excess(loss, margins, y) != 0).astype(np.float64)
+        switched_on: Float64 = (excess(loss, margins, y) != 0).astype(np.float64)
+        return switched_on
     return probabilities(margins)
