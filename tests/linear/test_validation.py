@@ -69,12 +69,6 @@ def test_elements_that_are_no_numbers_are_a_type_error_too():
         Ridge().fit(objects, Y)
 
 
-def test_a_packed_matrix_without_its_source_is_refused():
-    packed = mezzotint.pack(X, keep_source=False)
-    with pytest.raises(DataError, match=r"no float source.* holds codes only.*keep_source=True"):
-        LogisticRegression().fit(packed, Y)
-
-
 def test_another_number_of_columns_is_refused_in_predict():
     with pytest.raises(ValueError, match="X has 2 features, but Ridge is expecting 3 features"):
         Ridge().fit(X, Y).predict(X[:, :2])

@@ -1,4 +1,9 @@
-"""solver="zipml" follows unbiased gradients: caught BREAKS"""
+"""Descent on codes alone: caught floors instead of random rounding, no correction, a lost slab, lost signs.
+
+The first were made in the rounding of row coefficients, of the model and of the gradient, one at a time; each
+was seen to fail here (the mean step leaves the float gradient), as were steps without the correction of
+double-sampled gradients, sums without the last slab, and proximal steps that forgot the sign.
+"""
 
 import numpy as np
 import pytest
