@@ -1,7 +1,7 @@
 """ZipML's training: caught a constant step, copies not taken in turn, a model left unquantised, ties reused.
 
-Those breaks, a penalty applied without the step and bytes of the model counted once per epoch, were made on
-purpose in textbook_zipml.py and seen to fail here. The convergence set is least squares with 2,000 rows and
+Those breaks, the model's random bits reused for the gradient, a penalty applied without the step and bytes of
+the model counted once per epoch, were made on purpose in textbook_zipml.py and seen to fail here. The convergence set is least squares with 2,000 rows and
 20 standard normal features, targets x.w* + N(0, 1), 3-bit levels, alpha = 0.1, 40 epochs, minibatches of 16.
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mezzotint.errors import ParameterError
+from mezzotint.formats.quantiser import intervals_of_bits, quantise, row_scale
 from mezzotint.linear.textbook import LinearProblem, synthetic_regression
 from mezzotint.linear.textbook_zipml import (
     DrawnSamples,
@@ -20,7 +21,7 @@ from mezzotint.linear.textbook_zipml import (
     uniform_columns,
     zipml_sgd,
 )
-from mezzotint.random import permutation
+from mezzotint.random import permutation, random_bits
 
 D, ALPHA, EPOCHS = 20, 0.1, 40
 
@@ -72,6 +73,26 @@ def test_a_run_on_floats_is_the_loop_as_written():
 
 
 @pytest.mark.parametrize("estimator", ["double", "symmetrised", "variance-reduced"])
+def rounded(vector, bits, words):
+    """Row-scaled quantisation of a model or gradient."""
+    return quantise(vector, intervals_of_bits(bits), row_scale(vector), words).values
+
+
+def test_an_end_to_end_run_is_the_loop_as_written_with_new_bits_in_every_step():
+    weights, copies, y = np.zeros(D), stored(copies=2), problem().targets
+    for epoch in range(3):
+        order = permutation(3, 2000, step=epoch, stream=32)
+        ties = random_bits(3, 0, 2000 * D // 32, step=epoch, stream=33).view(np.uint8)
+        first, second = copies[epoch % 2].pair(np.unpackbits(ties).reshape(2000, D))
+        words = [random_bits(3, 0, 125 * D, step=epoch, stream=s).reshape(125, D) for s in (34, 35)]
+        for rows, r3, r4 in zip(np.split(order, 125), *words, strict=True):
+            residual = second[rows] @ rounded(weights, 5, r3) - y[rows]
+            weights = weights - ALPHA / (epoch + 1) * rounded(first[rows].T @ residual / 16, 6, r4)
+    options = {"estimator": "double", "model_bits": 5, "gradient_bits": 6, "seed": 3}
+    result = run(n_draws=2, copies=2, epochs=3, **options)
+    assert result.weights == pytest.approx(weights, rel=1e-9)
+
+
 def test_double_sampling_ends_within_one_percent_of_full_precision(estimator):
     assert abs(excess(n_draws=2, estimator=estimator)) < 0.01
 

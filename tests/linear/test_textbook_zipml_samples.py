@@ -1,7 +1,7 @@
 """Levels and draws of a data set: caught copies that repeat the first, a gap one level late, a lost level.
 
-Those breaks, and a tie bit shared by a row, were made on purpose in textbook_zipml_samples.py and seen to fail
-here.
+Those breaks, and draws from another stream, were made on purpose in textbook_zipml_samples.py and seen to
+fail here.
 """
 
 import numpy as np
@@ -97,8 +97,8 @@ def test_a_draw_has_the_codes_of_a_packed_matrix_with_the_same_grid(rng):
     scale = (x.max(axis=0) - offset) / 15
     for draw in (0, 1):
         codes, decoded = np.zeros(layout.n_bytes, np.uint8), np.empty_like(x)
-        kernels.ops.pack_rows(x, layout, offset, scale, codes, 0, rounding="stochastic", seed=7, draw=draw)
-        kernels.ops.unpack_rows(codes, layout, np.zeros(4), np.ones(4), 0, 64, decoded)
+        kernels.ops().pack_rows(x, layout, offset, scale, codes, 0, rounding="stochastic", seed=7, draw=draw)
+        kernels.ops().unpack_rows(codes, layout, np.zeros(4), np.ones(4), 0, 64, decoded)
         assert (
             DrawnSamples.draw(x, uniform_columns(x, 4), n_draws=1, seed=7, copy=draw).sums == decoded
         ).all()
