@@ -1,0 +1,54 @@
+"""Claims of the papers, computed again: each reproduction is a module that returns a table with its verdicts.
+
+Nothing here prints or draws; `mezzotint reproduce` does (`mezzotint.cli.reproduce`). A reproduction called
+``a-b`` is the function ``run`` of the module ``a_b``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from mezzotint.errors import ParameterError
+from mezzotint.reproduce.report import Report
+
+__all__ = ["REPRODUCTIONS", "Report", "reproduce"]
+
+REPRODUCTIONS = {
+    "zipml-levels": "how much less variable optimal levels are than uniform ones",
+}
+"""Name of each reproduction and what it shows."""
+
+
+def reproduce(name: str, *, quick: bool = False, tell: Callable[[str], None] | None = None) -> Report:
+    """Compute one reproduction.
+
+    Parameters
+    ----------
+    name : str
+        One of `REPRODUCTIONS`.
+    quick : bool, default False
+        Small sizes: the statements still hold, the numbers are not those of the documentation.
+    tell : callable, optional
+        Called with a few words whenever something new is being computed.
+
+    Returns
+    -------
+    Report
+        Its table, statements and picture.
+
+    Raises
+    ------
+    ParameterError
+        If there is no reproduction of this name.
+
+    Examples
+    --------
+    >>> reproduce("zipml-levels", quick=True).columns[:2]
+    ('values', 'levels')
+    """
+    if name not in REPRODUCTIONS:
+        raise ParameterError(f"name came as {name!r}; allowed are {', '.join(REPRODUCTIONS)}")
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    report: Report = module.run(quick=quick, tell=tell or (lambda _: None))
+    return report
