@@ -87,9 +87,15 @@ class Descent:
 
 
 def descend(
-    gradient: Gradient, objective: Callable[[Vector], float], n_rows: int, start: Vector, schedule: Schedule
+    gradient: Gradient,
+    objective: Callable[[Vector], float],
+    n_rows: int,
+    start: Vector,
+    schedule: Schedule,
+    *,
+    radius: float = np.inf,
 ) -> Descent:
-    """Run minibatch descent: x <- x - (alpha / k) * gradient(x, rows, epoch).
+    """Run minibatch descent: x <- project(x - (alpha / k) * gradient(x, rows, epoch)).
 
     Parameters
     ----------
@@ -103,6 +109,8 @@ def descend(
         First weights.
     schedule : Schedule
         Steps, epochs, minibatches.
+    radius : float, default infinity
+        Iterates are kept in the ball of this radius around zero.
 
     Returns
     -------
@@ -122,6 +130,8 @@ def descend(
             step = schedule.step / (epoch + 1)
             for first in range(0, n_rows, schedule.batch):
                 weights -= step * gradient(weights, order[first : first + schedule.batch], epoch)
+                if radius < np.inf:
+                    weights *= radius / max(float(np.linalg.norm(weights)), radius)
             value = objective(weights)
             objectives.append(value if np.isfinite(value) else np.inf)
     return Descent(weights=weights, objectives=np.array(objectives))

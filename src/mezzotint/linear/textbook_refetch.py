@@ -1,9 +1,9 @@
-"""Support vector machines on low-precision rows, fetching a row in full where the side of the hinge is unsure.
+"""Support vector machines on low-precision rows; a row is read in full where its side of the hinge is unsure.
 
-The hinge loss max(0, 1 - b a.x) has the gradient -b a where 1 - b a.x > 0 and 0 elsewhere. A low-precision row
-Q(a) whose entries lie within ``width_j`` of a_j has a margin within ``r = sum_j |x_j| width_j`` of the true
-one, so the sign of 1 - b Q(a).x is that of 1 - b a.x whenever it is farther than r from zero. Other rows are
-read in full precision. How many there are is not bounded by theory; `RefetchRun` counts them.
+The hinge loss max(0, 1 - b a.x) has the gradient -b a where 1 - b a.x > 0 and 0 elsewhere. A low-precision
+row Q(a) whose entries lie within ``width_j`` of a_j has a margin within ``r = sum_j |x_j| width_j`` of the
+true one, so the sign of 1 - b Q(a).x is that of 1 - b a.x whenever it is farther than r from zero. Other rows
+are read in full precision. How many there are is not bounded by theory; `RefetchRun` counts them.
 
 The paper's radius |x|_1 / s is the same sum with one width for all columns, that of the widest.
 
@@ -26,6 +26,9 @@ from mezzotint.linear.textbook_problem import Vector
 __all__ = ["RefetchRun", "SupportVectors", "hinge_sides", "margin_radius", "refetch_svm"]
 
 Sides = NDArray[np.int8]
+
+# Computed levels are a little off: an entry may exceed the width of its column by this share of it.
+_WIDTH_SLACK = 2.0**-40
 
 
 def margin_radius(rows: Vector, widths: Vector, weights: Vector) -> Vector:
@@ -57,7 +60,7 @@ def margin_radius(rows: Vector, widths: Vector, weights: Vector) -> Vector:
     2.0...
     """
     size = np.abs(weights)
-    reach = float(widths @ size)
+    reach = float(widths @ size) * (1.0 + _WIDTH_SLACK)
     lost = (len(weights) + 4) * 2.0**-52 * (1.0 + np.abs(rows) @ size + reach)
     radius: Vector = reach + lost
     return radius
@@ -131,7 +134,7 @@ class SupportVectors:
             )
         if not np.isin(self.labels, (-1.0, 1.0)).all():
             raise DataError("labels must be -1 or 1; map the two classes to these")
-        if (np.abs(self.low - self.rows) > self.widths * (1 + 2.0**-40)).any():
+        if (np.abs(self.low - self.rows) > self.widths * (1.0 + _WIDTH_SLACK)).any():
             raise DataError(
                 "a low-precision entry is farther from its value than the width of its column, so no margin "
                 "can be trusted; pass the distance of the levels that the rows were rounded to"

@@ -22,9 +22,9 @@ __all__ = [
     "a9a",
     "breast_cancer",
     "california",
-    "rna_like",
     "digits",
     "heavy_tailed",
+    "rna_like",
     "synthetic",
 ]
 
