@@ -233,8 +233,8 @@ def assign_pair(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Tell the two draws of a sum apart, where they differ by a random bit per value.
 
-    "The first is the lower one" would make the draws of different values dependent: products of two such
-    rows are biased, and exchanging the draws for all values at once does not mend it.
+    "The first is the lower one" would make the first too low and the second too high on average, in every
+    coordinate: products of the two are biased, and taking both orders does not mend it.
 
     Parameters
     ----------
