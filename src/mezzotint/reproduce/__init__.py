@@ -18,6 +18,7 @@ REPRODUCTIONS = {
     "zipml-levels": "how much less variable optimal levels are than uniform ones",
     "zipml-refetch": "how many rows a support vector machine must read in full, by bits",
     "zipml-chebyshev": "polynomial gradients from 16 draws of 4 bits, and why plain 8 bits do as well",
+    "zipml-bits": "bits of double sampling that match full precision on least squares",
 }
 """Name of each reproduction and what it shows."""
 

@@ -17,9 +17,9 @@ from mezzotint.linear.textbook_chebyshev import (
     logistic_slope,
 )
 from mezzotint.linear.textbook_descent import Descent, Schedule, descend, tune
+from mezzotint.linear.textbook_zipml import DrawnSamples, uniform_columns
 from mezzotint.reproduce.data import DataSet, breast_cancer, digits, first_rows
 from mezzotint.reproduce.report import Cell, Finding, Picture, Report
-from mezzotint.reproduce.samples import Rounded, nearest, uniform_table
 
 _RADIUS = 8.0  # of the weights' ball; rows have norm 1 at most, so margins stay within it
 _GAP = 0.3
@@ -128,8 +128,9 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
             "Columns are divided by their largest magnitude and rows by the largest norm, weights stay in a "
             "ball of radius 8. alpha is tuned in full precision. The hinge is approximated through a ramp of "
             "half width 0.3; the loss shown is that of the hinge itself.",
-            "Draws are made once and reused in all epochs. p + 1 draws of 4 bits take 4 + log2(p + 1) bits "
-            "per value as the sum of their levels.",
+            "Draws are made once and reused in all epochs. p + 1 draws of 4 bits take the bits of the "
+            "largest sum of their levels, 15 (p + 1)."
+            "",
         ],
         picture=Picture(title="Hinge loss while training", x="epoch", y="loss", lines=lines, y_scale="log"),
     )
@@ -145,22 +146,27 @@ def _scaled(X: Array) -> Array:
 
 def _runs(task: _Task, schedule: Schedule) -> Runs:
     """Every method: bits stored per value, error of the polynomial, run."""
-    coarse, fine = uniform_table(task.X, 4), uniform_table(task.X, 8)
-    one = Rounded(task.X, fine, n_draws=1, seed=_SEED)
-    runs: Runs = {
-        "float": (64, None, task.plain(task.X, schedule)),
-        "nearest, 8 bits": (8, None, task.plain(nearest(task.X, fine), schedule)),
-        "stochastic, 8 bits": (8, None, task.plain(one.values(slice(None), 0)[0], schedule)),
-        "nearest, 4 bits": (4, None, task.plain(nearest(task.X, coarse), schedule)),
-    }
-    copies = Rounded(task.X, coarse, n_copies=_DEGREES[-1] + 1, n_draws=1, seed=_SEED)
-    draws = np.stack([copies.values(slice(None), t)[0] for t in range(_DEGREES[-1] + 1)])
+    runs: Runs = {"float": (64, None, task.plain(task.X, schedule))}
+    for rounding, bits in (("nearest-even", 8), ("stochastic", 8), ("nearest-even", 4)):
+        rounded = _one_draw(task.X, bits, rounding=rounding)
+        runs[_rounded_name(rounding, bits)] = (bits, None, task.plain(rounded, schedule))
+    draws = np.stack([_one_draw(task.X, 4, copy=t) for t in range(_DEGREES[-1] + 1)])
     for degree in _DEGREES:
         polynomial = fit_polynomial(task.loss.smooth, degree, _RADIUS)
-        bits = 4 + (degree + 1).bit_length() - 1
+        bits = ((degree + 1) * (2**4 - 1)).bit_length()  # of the largest sum of that many draws
         error = polynomial.error(task.loss.smooth)
         runs[f"Chebyshev, degree {degree}"] = (bits, error, task.polynomial(polynomial, draws, schedule))
     return runs
+
+
+def _one_draw(X: Array, bits: int, *, rounding: str = "stochastic", copy: int = 0) -> Array:
+    """Rows rounded once to uniform levels."""
+    levels = uniform_columns(X, bits)
+    return DrawnSamples.draw(X, levels, n_draws=1, rounding=rounding, seed=_SEED, copy=copy).mean
+
+
+def _rounded_name(rounding: str, bits: int) -> str:
+    return f"{rounding.removesuffix('-even')}, {bits} bits"
 
 
 def _rows(task: _Task, runs: Runs) -> list[tuple[Cell, ...]]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from mezzotint.linear.textbook_descent import Schedule, tune
 from mezzotint.linear.textbook_refetch import RefetchRun, SupportVectors, refetch_svm
+from mezzotint.linear.textbook_zipml import DrawnSamples, uniform_columns
 from mezzotint.reproduce.data import DataSet, breast_cancer, california, first_rows, rna_like
 from mezzotint.reproduce.gather import available
 from mezzotint.reproduce.report import Cell, Finding, Picture, Report
-from mezzotint.reproduce.samples import Rounded, uniform_table
 
 _PAPER = {4: 0.6763, 5: 0.3831, 6: 0.1995, 7: 0.1083, 8: 0.0623}  # cod-rna, legend of figure 12
 _STEPS = tuple(2.0**k for k in range(-9, 3))
@@ -30,7 +30,8 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
     sets, missing = available(makers[:2] if quick else makers)
     sets = [first_rows(data, 400) for data in sets] if quick else sets
     bits = (4, 6, 8) if quick else tuple(_PAPER)
-    rows, lines, findings, steps = [], {"paper, cod-rna": [(b, _PAPER[b]) for b in bits]}, [], {}
+    lines: dict[str, list[tuple[float, float]]] = {"paper, cod-rna": [(b, _PAPER[b]) for b in bits]}
+    rows, findings, steps = [], [], {}
     for data in sets:
         schedule = _tuned(data, Schedule(step=1.0, epochs=20 if quick else 100, seed=_SEED), tell)
         full = refetch_svm(_machine(data, None), schedule)
@@ -86,9 +87,10 @@ def _machine(data: DataSet, bits: int | None, *, per_column: bool = False) -> Su
     """Machine whose low-precision rows are the rows themselves (None) or one draw in so many bits."""
     low, widths = data.X, np.zeros(data.X.shape[1])
     if bits is not None:
-        table = uniform_table(data.X, bits)
-        low = Rounded(data.X, table, n_draws=1, seed=_SEED).values(slice(None), 0)[0]
-        widths = table.widths if per_column else np.full(len(widths), table.widths.max())
+        levels = uniform_columns(data.X, bits)
+        low = DrawnSamples.draw(data.X, levels, n_draws=1, seed=_SEED).mean
+        widths = np.array([np.diff(table).max(initial=0.0) for table in levels.tables])
+        widths = widths if per_column else np.full(len(widths), widths.max())
     return SupportVectors(rows=data.X, labels=data.y, low=low, widths=widths, penalty=_PENALTY)
 
 
