@@ -19,6 +19,9 @@ REPRODUCTIONS = {
     "zipml-refetch": "how many rows a support vector machine must read in full, by bits",
     "zipml-chebyshev": "polynomial gradients from 16 draws of 4 bits, and why plain 8 bits do as well",
     "zipml-bits": "bits of double sampling that match full precision on least squares",
+    "zipml-bias": "where naive and deterministic rounding end, and double sampling does not",
+    "zipml-minibatch": "minibatches of 16 and of 256 rows in 3 bits",
+    "zipml-optimal": "loss at equal bits on uniform and on optimal levels, columns with heavy tails",
 }
 """Name of each reproduction and what it shows."""
 

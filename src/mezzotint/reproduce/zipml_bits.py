@@ -72,7 +72,7 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
 def _makers(quick: bool) -> list[Callable[[], DataSet]]:
     if quick:
         return [lambda: synthetic(10, n_rows=2000), lambda: synthetic(100, n_rows=2000)]
-    generated = [lambda d=d: synthetic(d) for d in (10, 100, 1000)]  # type: ignore[misc]
+    generated = [lambda d=d: synthetic(d) for d in (10, 100, 1000)]
     return [*generated, california, breast_cancer, digits, a9a]
 
 
