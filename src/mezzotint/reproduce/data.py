@@ -71,7 +71,7 @@ def synthetic(n_features: int, *, n_rows: int = 10_000, seed: int = 1) -> DataSe
     )
 
 
-def heavy_tailed(kind: str, n_features: int = 20, *, n_rows: int = 10_000, seed: int = 2) -> DataSet:
+def heavy_tailed(kind: str, n_features: int = 100, *, n_rows: int = 10_000, seed: int = 2) -> DataSet:
     """Make a regression set whose columns are "lognormal", "exponential" or "laplace" (both tails)."""
     z = normals(seed, n_rows * n_features, stream=_RULE).reshape(n_rows, n_features)
     u = uniforms(seed, 0, n_rows * n_features, stream=_FLIPS).reshape(n_rows, n_features)

@@ -28,6 +28,7 @@ __all__ = ["SEED", "LeastSquares", "first_matching", "tuned"]
 SEED = 0
 _STEPS = tuple(2.0**k for k in range(-9, 2))
 _SVM_PENALTY = 1e-3
+_ORDERS = 4  # orders of the rows that the spread is taken over, beside the first
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,6 +78,16 @@ class LeastSquares:
     def gap(self, samples: list[DrawnSamples], **options: Any) -> float:  # noqa: ANN401
         """Final objective relative to full precision's, minus one; infinite where the run diverged."""
         return _last(self.run(samples, **options)) / _last(self.full) - 1.0
+
+    def spread(self) -> float:
+        """How far the order of the rows alone moves full precision's final objective, relative to it."""
+        orders = range(SEED + 1, SEED + 1 + _ORDERS)
+        others = [
+            _last(_descend(self.problem, self.penalty, self.step, self.epochs, self.batch, seed=seed))
+            for seed in orders
+        ]
+        ends = [_last(self.full), *others]
+        return (max(ends) - min(ends)) / ends[0]
 
 
 def tuned(data: DataSet, *, epochs: int, batch: int = 16) -> LeastSquares:
@@ -149,6 +160,7 @@ def _descend(
     batch: int,
     *,
     samples: list[DrawnSamples] | None = None,
+    seed: int = SEED,
     **options: Any,  # noqa: ANN401
 ) -> ZipmlResult:
     start: NDArray[np.float64] = np.zeros(problem.features.shape[1])
@@ -160,7 +172,7 @@ def _descend(
         epochs=epochs,
         batch_size=batch,
         penalty=penalty,
-        seed=SEED,
+        seed=seed,
         **options,
     )
 

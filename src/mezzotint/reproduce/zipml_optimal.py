@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mezzotint.linear.textbook_zipml import optimal_columns
-from mezzotint.reproduce.data import DataSet, breast_cancer, california, first_rows, heavy_tailed
+from mezzotint.reproduce.data import DataSet, breast_cancer, california, heavy_tailed
 from mezzotint.reproduce.gather import available
 from mezzotint.reproduce.least_squares import SEED, LeastSquares, first_matching, tuned
 from mezzotint.reproduce.report import Cell, Finding, Picture, Report
@@ -67,7 +67,7 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
 
 def _makers(quick: bool) -> list[Callable[[], DataSet]]:
     if quick:
-        return [lambda: heavy_tailed("lognormal", n_rows=2000), lambda: first_rows(breast_cancer(), 300)]
+        return [lambda k=kind: heavy_tailed(k, 20, n_rows=2000) for kind in ("lognormal", "exponential")]
     kinds = ("lognormal", "exponential", "laplace")
     return [*(lambda k=kind: heavy_tailed(k) for kind in kinds), california, breast_cancer]
 
@@ -87,10 +87,11 @@ def _row(task: LeastSquares, bits: int, gaps: Gaps) -> tuple[Cell, ...]:
 
 def _findings(task: LeastSquares, gaps: Gaps) -> list[Finding]:
     uniform, optimal = (first_matching({b: pair[kind] for b, pair in gaps.items()}) for kind in (0, 1))
-    noise = 1e-3  # below it gaps are differences of runs that have converged
+    noise = task.spread()
     return [
         Finding(
-            f"{task.name}: optimal levels end no higher than uniform ones at equal bits",
+            f"{task.name}: at equal bits optimal levels end no higher than uniform ones, but for what "
+            "the order of the rows does",
             all(best <= other + noise for other, best in gaps.values()),
         ),
         Finding(
