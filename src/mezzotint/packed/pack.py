@@ -100,7 +100,7 @@ def pack_source(
     """Pack a checked Source; see `pack`."""
     n, d = source.shape
     layout = Layout(n_rows=n, n_columns=d, bits=bits)
-    sample = _range_sample(source, seed)
+    sample = range_sample(source, seed)
     check_finite_rows(sample, source, n_threads)
     offset, scale, noise = ops().column_scales(sample, bits, n_threads=n_threads)
     codes = layout.empty_codes()
@@ -130,7 +130,8 @@ def pack_source(
     )
 
 
-def _range_sample(source: Source, seed: int) -> FloatArray:
+def range_sample(source: Source, seed: int) -> FloatArray:
+    """Return the rows, all or drawn by counter, that ranges of columns are taken from."""
     n, d = source.shape
     size = max(4096, _SCALE_VALUES // d)
     if size >= n:
