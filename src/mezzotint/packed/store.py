@@ -1,7 +1,6 @@
 """Stores: packed samples on disk, opened without reading them, at any of their precisions."""
 
 from dataclasses import replace
-from os import close
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.matrix import Origin, PackedMatrix
 from mezzotint.packed.planes import READABLE_BITS, widths_of
 from mezzotint.packed.sources import Source, as_source
-from mezzotint.packed.store_files import OpenShard, open_shard, read_header
+from mezzotint.packed.store_files import close_shards, open_shards, read_header
 from mezzotint.packed.store_format import TILES, Columns, StoreInfo
 from mezzotint.packed.store_map import Part, map_parts
 from mezzotint.packed.store_planes import BlockReader, StoreSource, at_bits, tile_codes
@@ -120,7 +119,7 @@ def verify_store(path: str | Path) -> int:
     """
     store = Path(path)
     info, _ = read_header(store)
-    reader = BlockReader(info, _open_shards(store, info), len(info.planes))
+    reader = BlockReader(info, open_shards(store, info), len(info.planes))
     for block in info.blocks():
         reader.pieces(block)
     return reader.bytes_read
@@ -152,29 +151,12 @@ def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
     return rows
 
 
-def _open_shards(store: Path, info: StoreInfo) -> list[OpenShard]:
-    """Open all files of a store, or none."""
-    shards: list[OpenShard] = []
-    try:
-        for index in range(len(info.shards)):
-            shards.append(open_shard(store, info, index))
-    except BaseException:
-        _close(shards)
-        raise
-    return shards
-
-
-def _close(shards: list[OpenShard]) -> None:
-    for shard in shards:
-        close(shard.descriptor)
-
-
 def _reader(store: Path, info: StoreInfo, bits: int) -> BlockReader:
-    return BlockReader(info, _open_shards(store, info), len(widths_of(bits)))
+    return BlockReader(info, open_shards(store, info), len(widths_of(bits)))
 
 
 def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | None) -> PackedMatrix:
-    shards = _open_shards(store, info)
+    shards = open_shards(store, info)
     try:
         parts = [
             Part(shard.descriptor, shard.data_start, (info.padded(stop) - start) * info.planes[0])
@@ -182,7 +164,7 @@ def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | Non
         ]
         codes = map_parts(parts)
     finally:
-        _close(shards)
+        close_shards(shards)
     origin = Origin(path=store, stored_bits=info.bits, bits=info.bits, bytes_read=0)
     return _matrix(codes, info.tiles, info, replace(columns, noise=columns.noise[0]), source, origin)
 

@@ -176,8 +176,8 @@ def check_columns(info: StoreInfo, columns: Columns) -> None:
         raise StoreError("its offsets, scales or noises are not finite, or scales or noises are negative")
 
 
-def open_shard(store: Path, info: StoreInfo, index: int) -> OpenShard:
-    """Open the file of a shard and check its header and size; the caller closes the descriptor."""
+def _open_shard(store: Path, info: StoreInfo, index: int) -> OpenShard:
+    """Open the file of a shard and check its header and size."""
     path = store / shard_name(index)
     with explaining(path):
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -186,6 +186,24 @@ def open_shard(store: Path, info: StoreInfo, index: int) -> OpenShard:
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def open_shards(store: Path, info: StoreInfo) -> list[OpenShard]:
+    """Open all files of a store and check them, or raise StoreError; the caller closes them."""
+    shards: list[OpenShard] = []
+    try:
+        for index in range(len(info.shards)):
+            shards.append(_open_shard(store, info, index))
+    except BaseException:
+        close_shards(shards)
+        raise
+    return shards
+
+
+def close_shards(shards: list[OpenShard]) -> None:
+    """Close what `open_shards` opened."""
+    for shard in shards:
+        os.close(shard.descriptor)
 
 
 def _checked_shard(descriptor: int, info: StoreInfo, index: int) -> OpenShard:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint import __version__
 from mezzotint.errors import ParameterError
 from mezzotint.kernels import ops
 from mezzotint.kernels.threads import resolve_n_jobs
@@ -20,7 +19,7 @@ from mezzotint.packed.store_place import check_target
 from mezzotint.packed.store_planes import at_bits
 from mezzotint.packed.store_write import StoreWriter
 
-_WRITER = f"mezzotint {__version__}"
+_WRITER = "mezzotint"
 _PASS_BYTES = 2**22  # of rows held at a time in the pass over the ranges
 
 Report = Callable[[str, int], None]

@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.errors import StoreError
+from mezzotint.errors import DataError, StoreError
 from mezzotint.packed.store_files import (
     SHARD_KIND,
     check_columns,
@@ -95,6 +95,9 @@ class StoreWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(error, DataError):  # the rows cannot be packed: nothing to continue
+            empty(self._partial)
+            self._partial.rmdir()
         self._close()
 
     def missing_blocks(self) -> Iterator[Block]:
