@@ -9,7 +9,7 @@ import typer
 
 from mezzotint.cli import console
 
-HELP = """Pack the rows of IN into a store: a folder of low-bit codes that `mezzotint.open` maps, reading nothing.
+HELP = """Pack the rows of IN into a store: a folder of low-bit codes that `mezzotint.open` maps into memory.
 
 IN is read block by block, so it may be larger than memory. If the work is interrupted, a store that was
 there before is untouched, and the same command continues where it stopped.

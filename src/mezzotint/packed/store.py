@@ -13,7 +13,7 @@ from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.matrix import Origin, PackedMatrix
 from mezzotint.packed.planes import READABLE_BITS, widths_of
 from mezzotint.packed.sources import Source, as_source
-from mezzotint.packed.store_files import close_shards, open_shards, read_header
+from mezzotint.packed.store_files import advise, close_shards, open_shards, read_header
 from mezzotint.packed.store_format import TILES, Columns, StoreInfo
 from mezzotint.packed.store_map import Part, map_parts
 from mezzotint.packed.store_planes import BlockReader, StoreSource, at_bits, tile_codes
@@ -162,6 +162,8 @@ def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | Non
             Part(shard.descriptor, shard.data_start, (info.padded(stop) - start) * info.planes[0])
             for shard, (start, stop, _) in zip(shards, info.shards, strict=True)
         ]
+        for shard in shards:
+            advise(shard.descriptor, "POSIX_FADV_NORMAL")  # kernels read from front to back
         codes = map_parts(parts)
     finally:
         close_shards(shards)

@@ -181,11 +181,18 @@ def _open_shard(store: Path, info: StoreInfo, index: int) -> OpenShard:
     path = store / shard_name(index)
     with explaining(path):
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        advise(descriptor, "POSIX_FADV_RANDOM")  # reading ahead would go on into codes that nobody wants
         try:
             return _checked_shard(descriptor, info, index)
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def advise(descriptor: int, advice: str, begin: int = 0, length: int = 0) -> None:
+    """Tell the system how a file will be read, where it listens."""
+    if hasattr(os, "posix_fadvise") and (length or not begin):
+        os.posix_fadvise(descriptor, begin, length, getattr(os, advice))
 
 
 def open_shards(store: Path, info: StoreInfo) -> list[OpenShard]:

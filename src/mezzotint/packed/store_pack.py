@@ -18,8 +18,11 @@ from mezzotint.packed.store_format import PLANES, TILES, Block, Columns, StoreIn
 from mezzotint.packed.store_place import check_target
 from mezzotint.packed.store_planes import at_bits
 from mezzotint.packed.store_write import StoreWriter
+from mezzotint.random import sample_rows
 
 _WRITER = "mezzotint"
+_SAMPLE_VALUES, _LEAST_SAMPLE = 2**19, 64  # values, rows that rounding noise is estimated from
+_NOISE_STREAM = 0x6E6F6973  # "nois": random bits that draw them
 _PASS_BYTES = 2**22  # of rows held at a time in the pass over the ranges
 
 Report = Callable[[str, int], None]
@@ -177,13 +180,19 @@ class _Job:
         columns = Columns(
             offset=low, scale=_steps(low, high, self._bits), noise=np.zeros((len(info.planes), d))
         )
-        sample = range_sample(self.source, self._seed).astype(np.float64)
+        sample = self._noise_sample()
         codes = uniform_codes(sample, columns, self._bits)
         for number, bits in enumerate(READABLE_BITS[: len(info.planes)]):
             coarse = at_bits(info, columns, bits)
             decoded = coarse.offset + coarse.scale * (codes >> np.uint8(self._bits - bits))
             columns.noise[number] = np.square(sample - decoded).mean(axis=0)
         return columns
+
+    def _noise_sample(self) -> NDArray[np.float64]:
+        n, d = self.source.shape
+        size = min(n, max(_LEAST_SAMPLE, _SAMPLE_VALUES // d))
+        index = np.sort(sample_rows(self._seed, n, size, stream=_NOISE_STREAM))
+        return self.source.rows(index).astype(np.float64)
 
     def write_tiles(self, writer: StoreWriter, columns: Columns, rounding: str) -> None:
         """Round rows straight into the mapped files."""

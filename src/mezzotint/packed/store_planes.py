@@ -11,7 +11,7 @@ from mezzotint.errors import StoreError
 from mezzotint.kernels import Layout, ops
 from mezzotint.packed.planes import Codes, join, widths_of
 from mezzotint.packed.sources import FloatArray
-from mezzotint.packed.store_files import OpenShard
+from mezzotint.packed.store_files import OpenShard, advise
 from mezzotint.packed.store_format import Block, Columns, StoreInfo, checksum, shard_name
 from mezzotint.packed.store_map import read_into
 
@@ -75,13 +75,18 @@ class BlockReader:
         shard = self._shards[block.shard]
         shard_start, shard_stop, _ = self.info.shards[block.shard]
         at, first = shard.data_start, block.start + start - shard_start
+        plane_rows = self.info.padded(shard_stop) - shard_start
         pieces = []
         for row_bytes in self._row_bytes:
             piece = np.empty((stop - start, row_bytes), dtype=np.uint8)
-            read_into(shard.descriptor, at + first * row_bytes, piece.reshape(-1))
+            begin = at + first * row_bytes
+            at += plane_rows * row_bytes
+            read_into(shard.descriptor, begin, piece.reshape(-1))
+            if stop - start == self._n_rows(block):  # reading in order: the system may fetch the next block
+                end = begin + piece.size
+                advise(shard.descriptor, "POSIX_FADV_WILLNEED", end, min(piece.size, at - end))
             self.bytes_read += piece.size
             pieces.append(piece)
-            at += (self.info.padded(shard_stop) - shard_start) * row_bytes
         return pieces
 
     def _verify(self, block: Block, pieces: Pieces) -> None:
