@@ -14,10 +14,11 @@ from mezzotint.errors import (
     KernelUnavailableError,
     MezzotintError,
     ParameterError,
+    StoreError,
 )
 
 if TYPE_CHECKING:
-    from mezzotint.packed import PackedMatrix, pack
+    from mezzotint.packed import PackedMatrix, open, pack, pack_file
 
 __version__ = "0.1.0"
 
@@ -30,10 +31,13 @@ __all__ = [
     "MezzotintError",
     "PackedMatrix",
     "ParameterError",
+    "StoreError",
+    "open",
     "pack",
+    "pack_file",
 ]
 
-_LAZY = {"PackedMatrix": "mezzotint.packed", "pack": "mezzotint.packed"}
+_LAZY = dict.fromkeys(("PackedMatrix", "open", "pack", "pack_file"), "mezzotint.packed")
 _SUBMODULES = ("formats", "kernels", "linear", "packed", "random")
 
 

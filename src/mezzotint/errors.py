@@ -32,3 +32,7 @@ class KernelUnavailableError(MezzotintError, RuntimeError):
 
 class FileError(MezzotintError, OSError):
     """A file cannot be read or written, or does not hold what its header says."""
+
+
+class StoreError(FileError):
+    """A store of packed samples is damaged, unfinished, of another version, or not a store."""

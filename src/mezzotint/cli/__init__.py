@@ -1,4 +1,4 @@
-"""The command line: `mezzotint tour`, `fit`, `predict`, `doctor` and `reproduce`, one module each.
+"""The command line: `tour`, `fit`, `predict`, `pack`, `info`, `doctor` and `reproduce`, one module each.
 
 Commands import what they need when they run, so that `mezzotint --help` loads neither scikit-learn nor
 matplotlib. Exit codes: 0 success, 1 failure (the message says what to do), 2 wrong usage, 130 interrupted.
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mezzotint.cli import console, doctor, fit, predict, reproduce, tour
+from mezzotint.cli import console, doctor, fit, info, pack, predict, reproduce, tour
 from mezzotint.errors import MezzotintError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,8 @@ app = typer.Typer(
 app.command("tour", help=console.help_text(tour.HELP))(tour.tour)
 app.command("fit", help=console.help_text(fit.HELP))(fit.fit)
 app.command("predict", help=console.help_text(predict.HELP))(predict.predict)
+app.command("pack", help=console.help_text(pack.HELP))(pack.pack)
+app.command("info", help=console.help_text(info.HELP))(info.info)
 app.command("doctor", help=console.help_text(doctor.HELP))(doctor.doctor)
 app.command("reproduce", help=console.help_text(reproduce.HELP))(reproduce.reproduce)
 

@@ -1,6 +1,7 @@
 """PackedMatrix: samples as low-bit codes in a tile layout, with a scale per column."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,30 @@ from numpy.typing import DTypeLike, NDArray
 from mezzotint.errors import DataError
 from mezzotint.kernels import Layout, ops
 from mezzotint.packed.sources import Source
+
+SHARD_BYTES = 2**30  # about the largest file of a store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The store that a PackedMatrix was opened from.
+
+    Attributes
+    ----------
+    path : Path
+        Folder of the store.
+    stored_bits : int
+        Bits per value in the store.
+    bits : int
+        How many of these the codes were made from.
+    bytes_read : int
+        Bytes of codes read to open it: 0 where the codes are mapped.
+    """
+
+    path: Path
+    stored_bits: int
+    bits: int
+    bytes_read: int
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -35,6 +60,9 @@ class PackedMatrix:
         The float rows the codes were made from; needed for exact solutions.
     row_scale : None
         Reserved for data scaled by row; all rows have scale 1.
+    origin : Origin or None
+        The store it was opened from. Without a source, what is trained on it is the optimum of the
+        quantised values.
     """
 
     codes: NDArray[np.uint8]
@@ -45,6 +73,7 @@ class PackedMatrix:
     source: Source | None = None
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
     row_scale: None = None
+    origin: Origin | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,6 +143,38 @@ class PackedMatrix:
             self.codes, self.layout, self.offset, self.scale, start, stop - start, out, n_threads=1
         )
         return out
+
+    def save(self, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+        """Write the codes as a store, which `mezzotint.open` maps without reading it.
+
+        The source is not saved. A store that is there is replaced when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to write.
+        shard_bytes : int
+            Largest size of a file, about.
+
+        Raises
+        ------
+        ParameterError
+            If `shard_bytes` is not positive, or the matrix has scales per row.
+        StoreError
+            If `path` cannot be written, is no store, or another process is writing there.
+
+        Examples
+        --------
+        >>> import numpy as np, mezzotint as mz, tempfile
+        >>> packed = mz.pack(np.linspace(-1, 1, 2000, dtype=np.float32).reshape(500, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     packed.save(folder + "/rows.mzt")
+        ...     bool((mz.open(folder + "/rows.mzt").codes == packed.codes).all())
+        True
+        """
+        from mezzotint.packed.store_pack import save
+
+        save(self, path, shard_bytes)
 
 
 def _size(n_bytes: int) -> str:

@@ -171,7 +171,7 @@ def pack_source(
 
 
 def _grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:
-    sample = _range_sample(source, seed)
+    sample = range_sample(source, seed)
     check_finite_rows(sample, source, n_threads)
     if layout.n_draws == 1:
         columns: Grid = ops().column_scales(sample, layout.bits, n_threads=n_threads)
@@ -182,7 +182,8 @@ def _grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:
     return columns
 
 
-def _range_sample(source: Source, seed: int) -> FloatArray:
+def range_sample(source: Source, seed: int) -> FloatArray:
+    """Return the rows, all or drawn by counter, that ranges of columns are taken from."""
     n, d = source.shape
     size = max(4096, _SCALE_VALUES // d)
     if size >= n:

@@ -1,0 +1,203 @@
+"""Stores: packed samples on disk, opened without reading them, at any of their precisions."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.errors import DataError, ParameterError
+from mezzotint.kernels import Layout
+from mezzotint.kernels.threads import resolve_n_jobs
+from mezzotint.packed.matrix import Origin, PackedMatrix
+from mezzotint.packed.planes import READABLE_BITS, widths_of
+from mezzotint.packed.sources import Source, as_source
+from mezzotint.packed.store_files import advise, close_shards, open_shards, read_header
+from mezzotint.packed.store_format import TILES, Columns, StoreInfo
+from mezzotint.packed.store_map import Part, map_parts
+from mezzotint.packed.store_planes import BlockReader, StoreSource, at_bits, tile_codes
+
+_LARGEST_CODES = 8  # bits of codes in memory: what lies below them is the source's
+
+
+def open(
+    path: str | Path,
+    bits: int | None = None,
+    *,
+    source: Any = None,  # noqa: ANN401 - any array-like
+    verify: bool = False,
+    n_jobs: int | None = None,
+) -> PackedMatrix:
+    """Open a store of packed samples.
+
+    Codes in tiles are mapped: nothing is read, nothing is copied. Of planes, those that hold the top
+    `bits` bits are read and put together in memory. The store must not become shorter while it is open:
+    the operating system would answer with a signal that ends the process.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the store.
+    bits : {1, 2, 4, 8, 16} or None
+        Read only the top bits (stores of planes): as 8-bit codes, or 4-bit codes for 4, 2 and 1. None
+        reads all. Of a store of 16 bits that is 8-bit codes with the 16-bit values as their source.
+    source : array-like, Source or None
+        The float rows that were packed, for exact solutions.
+    verify : bool
+        Check every block now. Otherwise the headers are checked, and blocks of planes when first read.
+    n_jobs : int or None
+        Threads that put planes together; None means all cores within joblib's limit.
+
+    Returns
+    -------
+    PackedMatrix
+        Its `origin` says what was read. Without a source, a model trained on it is that of the quantised
+        values.
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `path`, or it is damaged, unfinished or of another version.
+    ParameterError
+        If the store cannot be read at `bits`.
+    DataError
+        If `source` has another shape than the store.
+
+    See Also
+    --------
+    mezzotint.pack_file : writes a store from rows that need not fit into memory.
+
+    Examples
+    --------
+    >>> import numpy as np, mezzotint as mz, tempfile
+    >>> X = np.linspace(-1, 1, 2000, dtype=np.float32).reshape(500, 4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mz.pack_file(X, folder + "/rows.mzt", bits=16)
+    ...     coarse, fine = mz.open(folder + "/rows.mzt", bits=4), mz.open(folder + "/rows.mzt")
+    >>> coarse.bits, coarse.origin.bytes_read, fine.bits, fine.source.shape
+    (4, 8000, 8, (500, 4))
+    """
+    store = Path(path)
+    info, columns = read_header(store)
+    chosen = _checked_bits(info, bits)
+    rows = None if source is None else _checked_source(source, info)
+    if verify:
+        verify_store(store)
+    if info.layout == TILES:
+        return _mapped(store, info, columns, rows)
+    if rows is None and chosen > _LARGEST_CODES:
+        rows = StoreSource(_reader(store, info, chosen), at_bits(info, columns, chosen))
+    return _assembled(store, info, columns, rows, min(chosen, _LARGEST_CODES), resolve_n_jobs(n_jobs))
+
+
+def verify_store(path: str | Path) -> int:
+    """Read a store whole and check every block.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the store.
+
+    Returns
+    -------
+    int
+        Bytes of codes that were checked.
+
+    Raises
+    ------
+    StoreError
+        If anything is damaged; the message names the file and the rows.
+
+    Examples
+    --------
+    >>> import numpy as np, mezzotint as mz, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mz.pack(np.eye(16)).save(folder + "/rows.mzt")
+    ...     mz.packed.verify_store(folder + "/rows.mzt")
+    256
+    """
+    store = Path(path)
+    info, _ = read_header(store)
+    reader = BlockReader(info, open_shards(store, info), len(info.planes))
+    for block in info.blocks():
+        reader.pieces(block)
+    return reader.bytes_read
+
+
+def _checked_bits(info: StoreInfo, bits: int | None) -> int:
+    if bits is None:
+        return info.bits
+    allowed = (info.bits,) if info.layout == TILES else _readable(info.bits)
+    if isinstance(bits, bool) or bits not in allowed:
+        hint = " Stores written with planes=True can be read at fewer bits." if info.layout == TILES else ""
+        names = ", ".join(map(str, allowed))
+        raise ParameterError(
+            f"bits={bits!r} of a store of {info.bits} bits in {info.layout}; allowed: {names}.{hint}"
+        )
+    return bits
+
+
+def _readable(bits: int) -> tuple[int, ...]:
+    return READABLE_BITS[: len(widths_of(bits))]
+
+
+def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
+    rows = as_source(source)
+    if rows.shape != info.shape:
+        raise DataError(
+            f"source has shape {rows.shape}, the store {info.shape}; pass the rows that were packed."
+        )
+    return rows
+
+
+def _reader(store: Path, info: StoreInfo, bits: int) -> BlockReader:
+    return BlockReader(info, open_shards(store, info), len(widths_of(bits)))
+
+
+def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | None) -> PackedMatrix:
+    shards = open_shards(store, info)
+    try:
+        parts = [
+            Part(shard.descriptor, shard.data_start, (info.padded(stop) - start) * info.planes[0])
+            for shard, (start, stop, _) in zip(shards, info.shards, strict=True)
+        ]
+        for shard in shards:
+            advise(shard.descriptor, "POSIX_FADV_NORMAL")  # kernels read from front to back
+        codes = map_parts(parts)
+    finally:
+        close_shards(shards)
+    origin = Origin(path=store, stored_bits=info.bits, bits=info.bits, bytes_read=0)
+    return _matrix(codes, info.tiles, info, replace(columns, noise=columns.noise[0]), source, origin)
+
+
+def _assembled(
+    store: Path, info: StoreInfo, columns: Columns, source: Source | None, bits: int, n_threads: int
+) -> PackedMatrix:
+    reader = _reader(store, info, bits)
+    n, d = info.shape
+    layout = Layout(n_rows=n, n_columns=d, bits=max(bits, 4))
+    codes = tile_codes(reader, layout, n_threads)
+    origin = Origin(path=store, stored_bits=info.bits, bits=bits, bytes_read=reader.bytes_read)
+    return _matrix(codes, layout, info, at_bits(info, columns, bits), source, origin)
+
+
+def _matrix(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    info: StoreInfo,
+    columns: Columns,
+    source: Source | None,
+    origin: Origin,
+) -> PackedMatrix:
+    return PackedMatrix(
+        codes=codes,
+        layout=layout,
+        offset=columns.offset,
+        scale=columns.scale,
+        noise=columns.noise,
+        source=source,
+        dtype=np.dtype(info.dtype),
+        n_draws=info.n_draws,
+        origin=origin,
+    )

@@ -1,0 +1,243 @@
+"""Packing into a store: rows are streamed, codes go to the file, memory holds one block."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mezzotint.errors import ParameterError
+from mezzotint.kernels import ops
+from mezzotint.kernels.threads import resolve_n_jobs
+from mezzotint.packed.matrix import SHARD_BYTES, PackedMatrix
+from mezzotint.packed.pack import check_bits, check_finite_rows, raise_if_bad, range_sample
+from mezzotint.packed.planes import READABLE_BITS, STORABLE_BITS, Codes, split, widths_of
+from mezzotint.packed.sources import FloatArray, Source, as_source
+from mezzotint.packed.store_format import PLANES, TILES, Block, Columns, StoreInfo, plan
+from mezzotint.packed.store_place import check_target
+from mezzotint.packed.store_planes import at_bits
+from mezzotint.packed.store_write import StoreWriter
+from mezzotint.random import sample_rows
+
+_WRITER = "mezzotint"
+_SAMPLE_VALUES, _LEAST_SAMPLE = 2**19, 64  # values, rows that rounding noise is estimated from
+_NOISE_STREAM = 0x6E6F6973  # "nois": random bits that draw them
+_PASS_BYTES = 2**22  # of rows held at a time in the pass over the ranges
+
+Report = Callable[[str, int], None]
+
+
+def pack_file(
+    X: Any,  # noqa: ANN401
+    path: str | Path,
+    *,
+    bits: int = 8,
+    planes: bool | None = None,
+    rounding: str = "nearest",
+    shard_bytes: int = SHARD_BYTES,
+    random_state: int = 0,
+    n_jobs: int | None = None,
+    report: Report | None = None,
+) -> None:
+    """Pack rows into a store on disk, with bounded memory.
+
+    Without planes the codes are those of `mezzotint.pack`, and opening the store maps them. With planes
+    the codes are uniform over the whole range of each column, which takes one more read of X, and the
+    store can be opened at fewer bits than it holds. An interrupted call leaves `path` as it was, and
+    the same call continues its work.
+
+    Parameters
+    ----------
+    X : array-like or Source of shape (n, d)
+        As for `mezzotint.pack`; read block by block.
+    path : str or Path
+        Folder to write; a store that is there is replaced when the new one is complete.
+    bits : {4, 8, 16}
+        Bits per value; 16 needs planes.
+    planes : bool or None
+        Store bit planes; None means for 16 bits only.
+    rounding : {"nearest", "stochastic"}
+        Stochastic rounding is for codes without planes.
+    shard_bytes : int
+        Largest size of a file, about.
+    random_state : int
+        Seed of the row sample and of stochastic rounding.
+    n_jobs : int or None
+        Threads; the store does not depend on it.
+    report : callable or None
+        Called with what is being done and the number of rows it has come to.
+
+    Raises
+    ------
+    DataError
+        If X cannot be packed, see `mezzotint.pack`.
+    ParameterError
+        If `bits`, `planes`, `rounding` and `shard_bytes` do not go together.
+    StoreError
+        If `path` cannot be written, is no store, or another process is writing there.
+
+    See Also
+    --------
+    mezzotint.open : opens what this writes.
+
+    Examples
+    --------
+    >>> import numpy as np, mezzotint as mz, tempfile
+    >>> X = np.linspace(-1, 1, 2000, dtype=np.float32).reshape(500, 4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mz.pack_file(X, folder + "/rows.mzt", bits=16)
+    ...     mz.open(folder + "/rows.mzt", bits=4).shape
+    (500, 4)
+    """
+    planes = bits == 16 if planes is None else planes
+    check_bits(bits, STORABLE_BITS if planes else (8, 4))
+    _check_options(planes, rounding, shard_bytes)
+    target = Path(path)
+    check_target(target)
+    job = _Job(as_source(X), bits, random_state, resolve_n_jobs(n_jobs), report or _say_nothing)
+    provenance = {"writer": _WRITER, "range": "all rows" if planes else "row sample", "rounding": rounding}
+    if not planes:
+        provenance["seed"] = str(random_state)
+    info = plan(
+        job.source.shape,
+        bits,
+        layout=PLANES if planes else TILES,
+        dtype=job.source.dtype.name,
+        shard_bytes=shard_bytes,
+        provenance=provenance,
+    )
+    columns = job.full_ranges(info) if planes else job.robust_ranges()
+    with StoreWriter(target, info, columns, resume=True) as writer:
+        (job.write_planes if planes else job.write_tiles)(writer, columns, rounding)
+        writer.commit()
+
+
+def save(packed: PackedMatrix, path: str | Path, shard_bytes: int) -> None:
+    """Write a PackedMatrix as a store; see `PackedMatrix.save`."""
+    _check_options(False, "nearest", shard_bytes)
+    if packed.row_scale is not None:
+        raise ParameterError(
+            "a matrix with scales per row cannot be saved yet; pack the scaled rows instead."
+        )
+    info = plan(
+        packed.shape,
+        packed.bits,
+        layout=TILES,
+        n_draws=packed.n_draws,
+        dtype=packed.dtype.name,
+        shard_bytes=shard_bytes,
+        provenance={"writer": _WRITER},
+    )
+    columns = Columns(offset=packed.offset, scale=packed.scale, noise=packed.noise[np.newaxis])
+    with StoreWriter(Path(path), info, columns, resume=False) as writer:
+        for block in writer.missing_blocks():
+            writer.write(block, [_tiles_of(info, block, packed.codes)])
+        writer.commit()
+
+
+def _check_options(planes: bool, rounding: str, shard_bytes: int) -> None:
+    if rounding not in ("nearest", "stochastic") or (planes and rounding != "nearest"):
+        allowed = "'nearest'" if planes else "'nearest', 'stochastic'"
+        raise ParameterError(f"rounding={rounding!r} with planes={planes}; allowed: {allowed}.")
+    if isinstance(shard_bytes, bool) or not isinstance(shard_bytes, int) or shard_bytes < 1:
+        raise ParameterError(f"shard_bytes={shard_bytes!r}; give a number of bytes, at least 1.")
+
+
+def _say_nothing(what: str, rows: int) -> None:
+    pass
+
+
+def _tiles_of(info: StoreInfo, block: Block, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    row_bytes = info.planes[0]
+    return codes[block.start * row_bytes : info.padded(block.stop) * row_bytes]
+
+
+class _Job:
+    """One packing of a source."""
+
+    def __init__(self, source: Source, bits: int, seed: int, n_threads: int, report: Report) -> None:
+        self.source = source
+        self._bits, self._seed, self._threads, self._report = bits, seed, n_threads, report
+
+    def robust_ranges(self) -> Columns:
+        """Ranges and noise as `mezzotint.pack` chooses them, from a row sample."""
+        self._report("looking at the columns", 0)
+        sample = range_sample(self.source, self._seed)
+        check_finite_rows(sample, self.source, self._threads)
+        offset, scale, noise = ops().column_scales(sample, self._bits, n_threads=self._threads)
+        return Columns(offset=offset, scale=scale, noise=noise[np.newaxis])
+
+    def full_ranges(self, info: StoreInfo) -> Columns:
+        """Ranges that cover every value; noise of each number of planes from a row sample."""
+        n, d = self.source.shape
+        low, high = np.full(d, np.inf), np.full(d, -np.inf)
+        step = max(1, _PASS_BYTES // (d * self.source.dtype.itemsize))
+        for start in range(0, n, step):
+            self._report("looking at the columns", start)
+            rows = self._rows(start, min(start + step, n))
+            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+        columns = Columns(
+            offset=low, scale=_steps(low, high, self._bits), noise=np.zeros((len(info.planes), d))
+        )
+        sample = self._noise_sample()
+        codes = uniform_codes(sample, columns, self._bits)
+        for number, bits in enumerate(READABLE_BITS[: len(info.planes)]):
+            coarse = at_bits(info, columns, bits)
+            decoded = coarse.offset + coarse.scale * (codes >> np.uint8(self._bits - bits))
+            columns.noise[number] = np.square(sample - decoded).mean(axis=0)
+        return columns
+
+    def _noise_sample(self) -> NDArray[np.float64]:
+        n, d = self.source.shape
+        size = min(n, max(_LEAST_SAMPLE, _SAMPLE_VALUES // d))
+        index = np.sort(sample_rows(self._seed, n, size, stream=_NOISE_STREAM))
+        return self.source.rows(index).astype(np.float64)
+
+    def write_tiles(self, writer: StoreWriter, columns: Columns, rounding: str) -> None:
+        """Round rows straight into the mapped files."""
+        layout, codes = writer.info.tiles, writer.map_codes()
+        for block in writer.missing_blocks():
+            self._report("packing", block.start)
+            rows = self.source.block(block.start, block.stop)
+            bad = ops().pack_rows(
+                rows,
+                layout,
+                columns.offset,
+                columns.scale,
+                codes,
+                block.start,
+                rounding=rounding,
+                seed=self._seed,
+                draw=0,
+                n_threads=self._threads,
+            )
+            raise_if_bad(bad, rows, block.start)
+            writer.note(block, [_tiles_of(writer.info, block, codes)])
+
+    def write_planes(self, writer: StoreWriter, columns: Columns, rounding: str) -> None:
+        """Round rows and write their planes."""
+        for block in writer.missing_blocks():
+            self._report("packing", block.start)
+            rows = self._rows(block.start, block.stop)
+            writer.write(block, split(uniform_codes(rows, columns, self._bits), self._bits))
+
+    def _rows(self, start: int, stop: int) -> FloatArray:
+        rows = self.source.block(start, stop)
+        raise_if_bad(ops().first_nonfinite(rows, n_threads=self._threads), rows, start)
+        return rows
+
+
+def _steps(low: NDArray[np.float64], high: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    top = 2.0**bits - 1
+    with np.errstate(over="ignore"):
+        span = high - low
+    return np.where(np.isfinite(span), span / top, high / top - low / top)
+
+
+def uniform_codes(rows: FloatArray, columns: Columns, bits: int) -> Codes:
+    """Round to the nearest of ``2**bits`` evenly spaced values, in float64; 0 in a constant column."""
+    t = np.subtract(rows, columns.offset, dtype=np.float64)
+    np.divide(t, columns.scale, out=t, where=columns.scale > 0)
+    np.rint(np.clip(np.where(columns.scale > 0, t, 0.0), 0, 2**bits - 1), out=t)
+    return t.astype(np.uint16 if len(widths_of(bits)) == len(READABLE_BITS) else np.uint8)
