@@ -17,7 +17,16 @@ from mezzotint.errors import (
 )
 
 if TYPE_CHECKING:
-    from mezzotint.packed import PackedMatrix, pack
+    from mezzotint.packed import (
+        PackedMatrix,
+        Table,
+        from_codes,
+        from_faiss_sq,
+        from_sentence_transformers,
+        from_usearch_i8,
+        pack,
+        read,
+    )
 
 __version__ = "0.1.0"
 
@@ -30,10 +39,26 @@ __all__ = [
     "MezzotintError",
     "PackedMatrix",
     "ParameterError",
+    "Table",
+    "from_codes",
+    "from_faiss_sq",
+    "from_sentence_transformers",
+    "from_usearch_i8",
     "pack",
+    "read",
 ]
 
-_LAZY = {"PackedMatrix": "mezzotint.packed", "pack": "mezzotint.packed"}
+_PACKED = (
+    "PackedMatrix",
+    "Table",
+    "from_codes",
+    "from_faiss_sq",
+    "from_sentence_transformers",
+    "from_usearch_i8",
+    "pack",
+    "read",
+)
+_LAZY = dict.fromkeys(_PACKED, "mezzotint.packed")
 _SUBMODULES = ("formats", "kernels", "linear", "packed", "random")
 
 

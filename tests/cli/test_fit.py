@@ -112,7 +112,7 @@ def test_an_interrupted_fit_leaves_the_old_model_and_nothing_else(run, files, mo
     (files / "m").write_text("old")
     before = sorted(files.iterdir())
 
-    def interrupt(self, X, y):
+    def interrupt(self, X, y, sample_weight=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LogisticRegression, "fit", interrupt)

@@ -68,7 +68,8 @@ class PackedMatrix:
     def __repr__(self) -> str:
         n, d = self.shape
         saving = 4 * n * d / self.nbytes
-        source = "float source attached" if self.source is not None else "no float source"
+        attached = getattr(self.source, "note", "float source attached")
+        source = attached if self.source is not None else "no float source"
         size = f"{_size(self.nbytes)}, {saving:.1f}x smaller than float32"
         return f"PackedMatrix({n} x {d}, {self.bits} bits, {size}, {source})"
 

@@ -1,5 +1,7 @@
 """Packing: one read of the float rows, block by block, into codes."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.matrix import PackedMatrix
-from mezzotint.packed.sources import FloatArray, Source, as_source, chunks
+from mezzotint.packed.sources import FloatArray, ReportingSource, Source, as_source, chunks
 from mezzotint.random import sample_rows
 
 _SCALE_VALUES = 2**22  # sampled values that the columns' ranges are taken from: all of a narrow matrix
@@ -24,6 +26,7 @@ def pack(
     keep_source: bool = True,
     random_state: int = 0,
     n_jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PackedMatrix:
     """Pack an array into 8 or 4 bits per value.
 
@@ -37,7 +40,8 @@ def pack(
     ----------
     X : array-like of shape (n, d)
         Dense real numbers: NumPy arrays or memmaps (float64/32/16, bfloat16, integers), pandas or
-        polars frames, torch CPU tensors. n >= 1, 1 <= d <= 65536.
+        polars frames, torch CPU tensors, paths of files and iterables of blocks (see
+        `mezzotint.packed.as_source`). n >= 1, 1 <= d <= 65536.
     bits : {8, 4}
         Bits per value.
     rounding : {"nearest", "stochastic"}
@@ -48,6 +52,8 @@ def pack(
         Seed of the row sample and of stochastic rounding; results are a function of it.
     n_jobs : int or None
         Threads; None means all cores within joblib's limit. The codes do not depend on it.
+    progress : callable, optional
+        Called with (rows packed so far, all rows) while X is read.
 
     Returns
     -------
@@ -75,14 +81,22 @@ def pack(
     if rounding not in ("nearest", "stochastic"):
         raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'.")
     source = as_source(X)
-    return pack_source(
-        source,
+    packed = pack_source(
+        source if progress is None else _reporting(source, progress),
         bits,
         rounding=rounding,
-        keep_source=keep_source,
+        keep_source=False,
         seed=random_state,
         n_threads=resolve_n_jobs(n_jobs),
     )
+    if progress is not None:
+        progress(*[source.shape[0]] * 2)
+    return replace(packed, source=source) if keep_source else packed
+
+
+def _reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
+    n_rows = source.shape[0]
+    return ReportingSource(source, lambda _, rows: progress(rows, n_rows))
 
 
 def check_bits(bits: int, allowed: tuple[int, ...] = (8, 4)) -> None:
