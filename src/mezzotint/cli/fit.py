@@ -23,8 +23,8 @@ X is read in blocks: it may be larger than memory, only its packed copy (a quart
 an eighth with --bits 4) has to fit. The answer is the optimum for the full-precision rows, whatever the
 bits.
 
-[bold]Files[/] are .npy, Parquet (a file or a folder), Arrow, CSV, libsvm or safetensors. Labels are a second .npy
-file, or a column of X named with --target; a libsvm file has its own.
+[bold]Files[/] are .npy, Parquet (a file or a folder), Arrow, CSV, libsvm or safetensors. Labels are a second
+.npy file, or a column of X named with --target; a libsvm file has its own.
 
 [bold]Classification or regression[/] is chosen from y unless --task says it: strings, bools and integers
 of at most 100 values are classes, everything else is a regression target (2-D for several targets). The

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 HELP = """Apply a model that `mezzotint fit` wrote to the rows of a file.
 
-X is of any kind that `mezzotint fit` takes and read a block at a time. Writes labels (classification) or numbers (regression) to a
-.npy file; with --probabilities one column per class, in the order that is printed.
+X is of any kind that `mezzotint fit` takes and read a block at a time. Writes labels (classification) or
+numbers (regression) to a .npy file; with --probabilities one column per class, in the order that is printed.
 
 [bold]Examples[/]
 

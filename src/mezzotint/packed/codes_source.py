@@ -1,7 +1,7 @@
 """CodesSource: the numbers that a user's codes stand for, decoded a block at a time."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +28,18 @@ class Codes:
     stored: NDArray[Any]
     n_columns: int
     bits: int
-    bit_order: str
+    bit_order: Literal["little", "big"]
 
     def take(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
         """Return codes of some rows, one per element, in the user's (possibly signed) numbers."""
         part: NDArray[Any] = np.asarray(self.stored[rows])
         if self.bits >= 8:
             return part
-        order = "little" if self.bit_order == "little" else "big"
-        single = np.unpackbits(part, axis=1, count=self.n_columns * self.bits, bitorder=order)
+        single = np.unpackbits(part, axis=1, count=self.n_columns * self.bits, bitorder=self.bit_order)
         bits = single.reshape(len(part), self.n_columns, self.bits)
-        if order == "big":
+        if self.bit_order == "big":
             bits = bits[:, :, ::-1]
-        codes = bits[:, :, 0].copy()
+        codes: NDArray[np.uint8] = bits[:, :, 0].copy()
         for place in range(1, self.bits):
             codes |= bits[:, :, place] << np.uint8(place)
         return codes
@@ -58,7 +57,8 @@ class Codes:
 class CodesSource:
     """Decoded codes: ``row_scale_i * (offset_j + scale_j * position(code_ij))``, in float64.
 
-    The position of a code is the code itself plus `shift` (1/2 for the middle of a bin), or what `levels` says.
+    The position of a code is the code itself plus `shift` (1/2 for the middle of a bin), or what
+    `levels` says.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ class CodesSource:
         The integers.
     offset, scale : ndarray of float64, shape (d,)
         The map of each column.
-    shift : ndarray of float64, shape (d,)
-        Added to codes; 0 where `levels` is given.
+    shift : float
+        Added to codes; ignored where `levels` is given.
     levels : ndarray of float64, shape (L,), or None
         Position of each code, counted from the smallest there can be.
     row_scale : ndarray of float64, shape (n,), or None
@@ -82,7 +82,7 @@ class CodesSource:
         *,
         offset: NDArray[np.float64],
         scale: NDArray[np.float64],
-        shift: NDArray[np.float64],
+        shift: float,
         levels: NDArray[np.float64] | None,
         row_scale: NDArray[np.float64] | None,
     ) -> None:
@@ -115,6 +115,16 @@ class CodesSource:
         """Return (offset, scale) per column for codes counted from 0, of affine codes."""
         return self._offset + self._scale * (self.codes.lowest + self._shift), self._scale
 
+    @property
+    def largest(self) -> NDArray[np.float64]:
+        """The largest magnitude a value of each column can have."""
+        positions = self._positions()
+        row = 1.0 if self._row_scale is None else np.abs(self._row_scale).max()
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = [self._offset + self._scale * p for p in (positions.min(), positions.max())]
+            out: NDArray[np.float64] = np.abs(ends).max(axis=0) * row
+        return out
+
     def block(self, start: int, stop: int) -> FloatArray:
         """Rows [start, stop), decoded."""
         return self._decode(slice(start, stop))
@@ -137,11 +147,15 @@ class CodesSource:
     def _fits_float32(self) -> bool:
         if self._row_scale is not None or self.codes.bits > 8:
             return False
-        n_codes = 2**self.codes.bits if self._levels is None else len(self._levels)
-        for code in range(n_codes):  # one row of values at a time: the table of all may be large
-            position = self.codes.lowest + code + self._shift if self._levels is None else self._levels[code]
-            value = self._offset + self._scale * position
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):
+            for position in self._positions():  # one row of values at a time: the table of all may be large
+                value = self._offset + self._scale * position
                 if (value.astype(np.float32) != value).any():
                     return False
         return True
+
+    def _positions(self) -> NDArray[np.float64]:
+        """Positions of all codes, in their order."""
+        if self._levels is not None:
+            return self._levels
+        return np.arange(2.0**self.codes.bits) + self.codes.lowest + self._shift

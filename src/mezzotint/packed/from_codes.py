@@ -1,6 +1,6 @@
 """Codes that somebody else made: an exact source of their values, and the same codes in our tiles."""
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,18 +24,19 @@ def from_codes(
     row_scale: ArrayLike | None = None,
     levels: ArrayLike | None = None,
     bits: int = 8,
-    bin: str = "point",  # noqa: A002 - the word for it
-    bit_order: str = "little",
+    bin: str = "point",
+    bit_order: Literal["little", "big"] = "little",
     n_columns: int | None = None,
     n_jobs: int | None = None,
 ) -> PackedMatrix:
     """Make a PackedMatrix of codes that were quantised elsewhere; nothing is decoded into a float copy.
 
     ``value(i, j) = row_scale_i * (offset_j + scale_j * p_ij)``, where ``p`` is the code q (``bin="point"``),
-    ``q + 1/2`` (``bin="centre"``: the encoder took the floor, so q names a bin of which this is the middle), or
-    ``levels[q]``. Fits find the exact optimum for these values, in float64. They are decoded a block at a time
-    for the exact passes; inner loops read the codes, laid into tiles one for one where the map is affine, and
-    else nearest codes of 8 (4 for up to 4 bits) bits.
+    ``q + 1/2`` (``bin="centre"``: the encoder took the floor, so q names a bin, and this is its middle),
+    or ``levels[q]``. Fits find the exact optimum for these values: they are decoded a block at a time for the
+    exact passes, in float64 unless float32 holds them exactly. Inner loops read the codes, laid into tiles
+    one for one where the map is affine; with `row_scale`, `levels` or 16 bits they read nearest codes of 8
+    bits (4 for codes of at most 4).
 
     Parameters
     ----------
@@ -88,17 +89,18 @@ def from_codes(
     shift = 0.5 if bin == "centre" and table is None else 0.0
     if bin == "centre" and table is not None:
         raise ParameterError("bin='centre' and levels were given; levels say where each code's value lies.")
-    return _pack(
-        CodesSource(
-            held,
-            offset=_vector("offset", offset, held.n_columns),
-            scale=_check_scale(_vector("scale", scale, held.n_columns)),
-            shift=np.full(held.n_columns, shift),
-            levels=table,
-            row_scale=None if row_scale is None else _vector("row_scale", row_scale, len(held.stored)),
-        ),
-        resolve_n_jobs(n_jobs),
+    source = CodesSource(
+        held,
+        offset=_vector("offset", offset, held.n_columns),
+        scale=_check_scale(_vector("scale", scale, held.n_columns)),
+        shift=shift,
+        levels=table,
+        row_scale=None if row_scale is None else _vector("row_scale", row_scale, len(held.stored)),
     )
+    if not np.isfinite(source.largest).all():
+        column = int(np.argmin(np.isfinite(source.largest)))
+        raise DataError(f"values of column {column} go beyond the largest float64; give a smaller scale.")
+    return _pack(source, resolve_n_jobs(n_jobs))
 
 
 def _pack(source: CodesSource, n_threads: int) -> PackedMatrix:
@@ -130,7 +132,9 @@ def _laid_out(codes: Codes, layout: Layout, n_threads: int) -> NDArray[np.uint8]
     return out
 
 
-def _check_codes(codes: ArrayLike, bits: int, bit_order: str, n_columns: int | None) -> Codes:
+def _check_codes(
+    codes: ArrayLike, bits: int, bit_order: Literal["little", "big"], n_columns: int | None
+) -> Codes:
     if isinstance(bits, bool) or bits not in range(1, 9):
         raise ParameterError(f"bits={bits!r} is not possible; allowed: 1 to 8 (8: one code per element).")
     if bit_order not in ("little", "big"):
@@ -180,7 +184,7 @@ def _vector(name: str, value: ArrayLike, length: int) -> NDArray[np.float64]:
     vector = np.asarray(value, dtype=np.float64)
     if vector.shape not in ((), (length,)) or not np.isfinite(vector).all():
         raise DataError(
-            f"{name} has shape {vector.shape}; give one finite number, or {length} of them, shape ({length},)."
+            f"{name} has shape {vector.shape}; give one finite number or {length} of them, shape ({length},)."
         )
     return np.ascontiguousarray(np.broadcast_to(vector, length))
 

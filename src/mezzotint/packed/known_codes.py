@@ -23,10 +23,10 @@ def from_sentence_transformers(
 ) -> PackedMatrix:
     """Make a PackedMatrix of what ``quantize_embeddings`` of sentence-transformers returned.
 
-    With ``start = ranges[0]`` and ``step = (ranges[1] - ranges[0]) / 255`` a code names a bin, and its value is
-    the middle of it: ``start + step * (q + 1/2)`` for uint8, and q + 128 in place of q for int8. int8 codes
-    of old releases were truncated toward zero after 128 had been subtracted: their bin 0 is twice as wide, those
-    below it reach down instead of up, and the value is ``start + step * (128 + m(q))`` with
+    With ``start = ranges[0]`` and ``step = (ranges[1] - ranges[0]) / 255`` a code names a bin, and its
+    value is the middle of it: ``start + step * (q + 1/2)`` for uint8, with q + 128 in place of q for int8.
+    int8 codes of old releases were truncated toward zero after 128 had been subtracted: their bin 0 is twice
+    as wide, those below it reach down instead of up, and the value is ``start + step * (128 + m(q))`` with
     ``m(q) = q - 1/2, 0, q + 1/2`` for negative, zero and positive q. A dimension with an empty range
     stands for its start.
 
@@ -36,7 +36,8 @@ def from_sentence_transformers(
         int8, uint8; for "binary" int8 and for "ubinary" uint8 of packed bits, most significant first.
     ranges : array-like of shape (2, d), optional
         The calibration ranges that the codes were made with; they are not stored with the codes. Without
-        them values are in steps (``q + 1/2`` or m(q)): as good a problem, but with another penalty per dimension.
+        them values are in steps (``q + 1/2`` or m(q)): as good a problem, but with another penalty for each
+        dimension.
     precision : {"int8", "uint8", "binary", "ubinary"}
         As it was asked for.
     rounding : {"floor", "truncate"}, optional
@@ -77,7 +78,8 @@ def from_sentence_transformers(
     expected = "int8" if precision in ("int8", "binary") else "uint8"
     if array.dtype != expected or array.ndim != 2:
         raise DataError(
-            f"codes have dtype {array.dtype} and shape {array.shape}; precision={precision!r} gives 2-D {expected}."
+            f"codes have dtype {array.dtype} and shape {array.shape}; precision={precision!r} gives 2-D "
+            f"{expected}. Pass what quantize_embeddings returned."
         )
     if precision in ("binary", "ubinary"):
         if ranges is not None:
@@ -101,15 +103,16 @@ def from_faiss_sq(
 ) -> PackedMatrix:
     """Make a PackedMatrix of the codes of a FAISS scalar quantizer (SQ8, SQ6, SQ4 and their uniform kinds).
 
-    ``value = vmin_j + vdiff_j * (q + 1/2) / (2^bits - 1)``: FAISS takes the floor when it encodes and the middle of
-    the bin when it decodes. Several codes in a byte begin at its lowest bit: the even component of SQ4 lies in
-    the low nibble. (SQ8_direct codes are values: ``from_codes(codes)``, with ``offset=-128`` if signed.)
+    ``value = vmin_j + vdiff_j * (q + 1/2) / (2^bits - 1)``: FAISS takes the floor when it encodes and the
+    middle of the bin when it decodes. Several codes in a byte begin at its lowest bit: the even component of
+    SQ4 lies in the low nibble. (SQ8_direct codes are values: ``from_codes(codes)``, with ``offset=-128`` if
+    signed.)
 
     Parameters
     ----------
     trained : array-like of shape (2 n_columns,) or (2,)
-        ``faiss.vector_to_array(index.sq.trained)``: all vmin, then all vdiff; two numbers for QT_8bit_uniform and
-        QT_4bit_uniform.
+        ``faiss.vector_to_array(index.sq.trained)``: all vmin, then all vdiff; two numbers for QT_8bit_uniform
+        and QT_4bit_uniform.
     codes : array-like of uint8, shape (n, code_size) or (n * code_size,)
         ``faiss.vector_to_array(index.codes)``.
     n_columns : int
@@ -150,9 +153,10 @@ def from_faiss_sq(
     array, width = np.asarray(codes), -(-n_columns * bits // 8)
     if array.ndim == 1 and array.size % width == 0:
         array = array.reshape(-1, width)
-    if array.ndim != 2 or array.shape[1] != width:
+    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != width:
         raise DataError(
-            f"codes have shape {array.shape}; {n_columns} codes of {bits} bits take {width} bytes."
+            f"codes have dtype {array.dtype} and shape {array.shape}; rows of {n_columns} codes of {bits} "
+            f"bits take {width} bytes, uint8."
         )
     low, spread = table[: table.size // 2], table[table.size // 2 :]
     offset, scale = (np.broadcast_to(v, n_columns) for v in (low, spread / (2**bits - 1)))
@@ -164,10 +168,10 @@ def from_usearch_i8(
 ) -> PackedMatrix:
     """Make a PackedMatrix of the ``i8`` vectors of a usearch index.
 
-    usearch divides a row by its length, multiplies with 127 and truncates toward zero, so that bin 0 is twice as
-    wide as the others: ``value = norm_i * m(q) / 127`` with ``m(q) = q - 1/2, 0, q + 1/2`` for negative, zero and
-    positive q, the middles of the bins. The length of the row is lost; without `norms` all rows have length 1,
-    which suits embeddings that had it.
+    usearch divides a row by its length, multiplies with 127 and truncates toward zero, so that bin 0 is twice
+    as wide as the others: ``value = norm_i * m(q) / 127`` with ``m(q) = q - 1/2, 0, q + 1/2`` for negative,
+    zero and positive q, the middles of the bins. The length of the row is lost; without `norms` all rows
+    have length 1, which suits embeddings that had it.
 
     Parameters
     ----------

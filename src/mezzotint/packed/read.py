@@ -46,7 +46,7 @@ def read(
     weight: str | None = None,
     columns: str | Sequence[str] | None = None,
 ) -> Table:
-    """Open the rows of a file without reading them into memory.
+    r"""Open the rows of a file without reading them into memory.
 
     The suffix says what it is: ``.npy``; ``.parquet``, or a folder of such files; ``.arrow``, ``.feather``,
     ``.ipc``; ``.csv``, ``.tsv`` (also ``.csv.gz``); ``.svm``, ``.libsvm``; ``.safetensors``.
@@ -80,7 +80,7 @@ def read(
     --------
     >>> import numpy as np, mezzotint as mz, tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "data.svm"
-    >>> _ = path.write_text("1 1:0.5 3:2\\n0 2:1\\n")
+    >>> _ = path.write_text("1 1:0.5 3:2\n0 2:1\n")
     >>> table = mz.read(path)
     >>> table.y, table.source.block(0, 2)
     (array([1, 0]), array([[0.5, 0. , 2. ],

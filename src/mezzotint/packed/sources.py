@@ -152,8 +152,8 @@ def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any arra
     X : array-like of shape (n, d), path, or blocks
         NumPy arrays and memmaps (floats, integers, bool, ml_dtypes' bfloat16), pandas and polars frames,
         pyarrow Tables, torch CPU tensors and nested sequences; a path to a file or folder that
-        `mezzotint.read` knows; an iterable of 2-D blocks, or a callable that returns an iterator of them (read
-        anew for each pass); an iterator, which is copied to a temporary file; a Source, returned as it is.
+        `mezzotint.read` knows; an iterable of 2-D blocks, or a callable that returns an iterator of them
+        (read anew for each pass); an iterator, which is copied to a temporary file; a Source.
 
     Returns
     -------

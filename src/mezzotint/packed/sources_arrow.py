@@ -132,8 +132,8 @@ def _width(field: Any, first: Any) -> int:  # noqa: ANN401
     element = _element(field.type)
     if not (types.is_integer(element) or types.is_floating(element) or types.is_boolean(element)):
         raise DataError(
-            f"column {field.name!r} holds {field.type}, not numbers; name the columns of X with columns=[...] "
-            "and the label with target=, or encode it first."
+            f"column {field.name!r} holds {field.type}, not numbers; name the columns of X with "
+            "columns=[...] and the label with target=, or encode it first."
         )
     if _is_fixed(field.type):
         return int(field.type.list_size)
@@ -285,7 +285,7 @@ def _first_row(file: Any, schema: Any) -> Any:  # noqa: ANN401
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """Return the Parquet files of a folder (sub-folders too) in the order of their names, or the file itself."""
+    """Return the file, or the Parquet files of a folder (sub-folders too) in the order of their names."""
     if not path.is_dir():
         return [path]
     found = sorted(p for p in path.rglob("*.parquet") if not p.name.startswith((".", "_")))

@@ -1,4 +1,7 @@
-"""CSV files through pyarrow's streaming reader. Rows have no fixed place in text: going back reads from the top."""
+"""CSV files through pyarrow's streaming reader.
+
+Rows have no fixed place in text: going back reads from the top.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -20,8 +23,8 @@ class CsvReader:
     """Numbers of a CSV file; a first pass counts the rows, checks every number and keeps the labels.
 
     A first line made of numbers only is data, and columns are then called f0, f1, ...; else it is the
-    header. ``.tsv`` files are separated by tabs. Compressed files (``.gz``, ``.bz2``, ``.zst``) are unpacked on
-    the fly.
+    header. ``.tsv`` files are separated by tabs. Compressed files (``.gz``, ``.bz2``, ``.zst``) are unpacked
+    as they are read.
 
     Parameters
     ----------

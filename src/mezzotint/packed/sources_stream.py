@@ -169,18 +169,18 @@ def spooled(blocks: Iterator[Any]) -> ArraySource:
 
     The file lies in the folder for temporary files (``TMPDIR``) and vanishes with the source.
     """
-    file = tempfile.TemporaryFile(prefix="mezzotint-")  # noqa: SIM115 - the map outlives this function
     n_rows, n_columns, dtype = 0, 0, np.dtype(np.float32)
-    for source in checked_blocks(blocks):
-        if n_rows and source.dtype != dtype:
-            raise DataError(
-                f"X is an iterator whose blocks have different types: {source.dtype} after {dtype}; "
-                "convert all blocks to one, or pass something that can be iterated twice."
-            )
-        n_rows, n_columns, dtype = n_rows + source.shape[0], source.shape[1], source.dtype
-        step = rows_at_a_time(n_columns, dtype)
-        for start in range(0, source.shape[0], step):
-            file.write(source.block(start, min(source.shape[0], start + step)).data)
-    check_shape((n_rows, n_columns))
-    file.flush()
-    return ArraySource(np.memmap(file, dtype=dtype, mode="r", shape=(n_rows, n_columns)))
+    with tempfile.TemporaryFile(prefix="mezzotint-") as file:
+        for source in checked_blocks(blocks):
+            if n_rows and source.dtype != dtype:
+                raise DataError(
+                    f"X is an iterator whose blocks have different types: {source.dtype} after {dtype}; "
+                    "convert all blocks to one, or pass something that can be iterated twice."
+                )
+            n_rows, n_columns, dtype = n_rows + source.shape[0], source.shape[1], source.dtype
+            step = rows_at_a_time(n_columns, dtype)
+            for start in range(0, source.shape[0], step):
+                file.write(source.block(start, min(source.shape[0], start + step)).data)
+        check_shape((n_rows, n_columns))
+        file.flush()
+        return ArraySource(np.memmap(file, dtype=dtype, mode="r", shape=(n_rows, n_columns)))
