@@ -109,6 +109,12 @@ def check_samples(X: Any) -> tuple[Source, PackedMatrix | None]:  # noqa: ANN401
     return decoded, replace(X, source=decoded, noise=np.zeros_like(X.noise))
 
 
+def named_columns(X: Any, source: Source) -> Any:  # noqa: ANN401
+    """Return what scikit-learn takes the columns' number and names from: a data frame, else the source."""
+    is_frame = hasattr(X, "columns") and type(X).__module__.partition(".")[0] != "pyarrow"
+    return X if is_frame else source
+
+
 def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:  # noqa: ANN401
     """Return sample weights as float64 of shape (n,), None for None; a number stands for n equal weights."""
     if sample_weight is None:

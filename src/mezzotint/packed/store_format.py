@@ -105,7 +105,9 @@ class StoreInfo:
     @property
     def tiles(self) -> Layout:
         """The kernels' layout of the whole matrix at the stored bits."""
-        return Layout(n_rows=self.shape[0], n_columns=self.shape[1], bits=self.bits)
+        return Layout(
+            n_rows=self.shape[0], n_columns=self.shape[1], bits=self.bits, n_draws=self.n_draws
+        )
 
     @property
     def planes(self) -> tuple[int, ...]:
@@ -236,7 +238,8 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
     if not 1 <= n <= _MAX_ROWS:
         raise StoreError(f"{n} rows; a store holds 1 to {_MAX_ROWS}")
     try:
-        info_layout = Layout(n_rows=n, n_columns=info.shape[1], bits=info.bits if info.layout == TILES else 8)
+        width = {"bits": info.bits, "n_draws": info.n_draws} if info.layout == TILES else {"bits": 8}
+        info_layout = Layout(n_rows=n, n_columns=info.shape[1], **width)
     except MezzotintError as error:
         raise StoreError(str(error)) from error
     if info.layout == PLANES and (info.bits not in STORABLE_BITS or info.n_draws != 1):
