@@ -89,21 +89,19 @@ void products(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int, int
   });
 }
 
-void odd_counts(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int, int64_t> layout,
+void odd_counts(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int> layout,
                 const In<int64_t, 1>& bounds, const MaybeIn<double, 1>& weights, const Out<double, 2>& partials,
                 int n_threads) {
-  const auto [rows, columns, bits, block_rows] = layout;
+  const auto [rows, columns, bits] = layout;
   const PackedShape shape = checked_shape(rows, columns, bits);
   require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
-  require(block_rows >= 16 && block_rows <= kMaxBlockRows && block_rows % 16 == 0, "block_rows is out of range");
   PassRange range = checked_range(shape, bounds, n_threads);
   if (weights) require(size(*weights, 0) == rows, "weights need one entry per row");
   require(size(partials, 0) == range.count && size(partials, 1) == columns,
           "partials need shape (segments, n_columns)");
   interruptible([&](Interrupt* interrupt) {
     range.interrupt = interrupt;
-    packed_odd_counts({shape, codes.data(), nullptr, nullptr, block_rows}, range, data_or_null(weights),
-                      partials.data());
+    packed_odd_counts(shape, codes.data(), range, data_or_null(weights), partials.data());
   });
 }
 

@@ -76,8 +76,8 @@ struct PackedKernels {
   void (*column_dots)(const CodeBlock& block, const RoundedRows& rows, double* totals);
 
   // totals[j] += sum over `rows` rows of weights[row] * (code(row, j) & 1), over padded columns; rows are added one
-  // after the other. Without weights all are 1 and the sums are exact.
-  void (*odd_counts)(const CodeBlock& block, int64_t rows, const double* weights, double* totals);
+  // after the other.
+  void (*add_odd)(const CodeBlock& block, int64_t rows, const double* weights, double* totals);
 
   void (*margins)(int64_t rows, const int32_t* high, const int32_t* low, const MarginScale& scale, float* psi);
   // c = weights * psi

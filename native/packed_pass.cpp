@@ -9,6 +9,7 @@
 
 #include "buffer.h"
 #include "dispatch.h"
+#include "halp.h"
 
 namespace mezzotint {
 namespace {
@@ -199,15 +200,55 @@ bool packed_products(const PackedOperand& x, const PassRange& range, int64_t out
   });
 }
 
-bool packed_odd_counts(const PackedOperand& x, const PassRange& range, const double* weights, double* partials) {
+namespace {
+
+// Adds the odd codes of rows [start, stop): whole tiles are counted, the rows of the last one are added.
+class OddCounts {
+ public:
+  OddCounts(const PackedShape& shape, const uint8_t* codes)
+      : shape_(shape), codes_(codes), counts_(shape.padded_columns()) {}
+
+  void add(int64_t start, int64_t stop, double* totals) {
+    int64_t row = start;
+    for (; row + tile_rows <= stop; row += slab_rows)
+      add_tiles(row, std::min(slab_tiles, (stop - row) / tile_rows), totals);
+    row = start + (stop - start) / tile_rows * tile_rows;
+    if (row < stop) kernels_.add_odd(block(row, tile_rows), stop - row, ones, totals);
+  }
+  void add_weighted(int64_t start, int64_t stop, const double* weights, double* totals) const {
+    kernels_.add_odd(block(start, stop - start), stop - start, weights + start, totals);
+  }
+
+ private:
+  static constexpr double ones[tile_rows] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+  CodeBlock block(int64_t row, int64_t rows) const {
+    return {codes_ + row * shape_.row_bytes(), rows, shape_.groups(), shape_.bits};
+  }
+  void add_tiles(int64_t row, int64_t count, double* totals) {
+    const uint8_t* tiles[slab_tiles];
+    for (int64_t t = 0; t < count; t++) tiles[t] = block(row + t * tile_rows, tile_rows).codes;
+    kernels_.bring_near(block(row, count * tile_rows));
+    active().halp->odd_counts(tiles, count, shape_.bits, shape_.padded_columns(), counts_.get());
+    for (int64_t j = 0; j < shape_.columns; j++) totals[j] += counts_[j];
+  }
+
+  const PackedShape& shape_;
+  const uint8_t* codes_;
+  const PackedKernels& kernels_ = *active().packed;
+  Buffer<int32_t> counts_;
+};
+
+}  // namespace
+
+bool packed_odd_counts(const PackedShape& shape, const uint8_t* codes, const PassRange& range, const double* weights,
+                       double* partials) {
   return parallel_for(range.count, range.n_threads, range.interrupt, [&](int64_t i) {
-    Buffer<double> totals(x.shape.padded_columns());
-    for (int64_t row = range.bounds[i]; row < range.bounds[i + 1]; row += x.block_rows) {
-      const int64_t rows = std::min(x.block_rows, range.bounds[i + 1] - row);
-      active().packed->odd_counts({x.codes + row * x.shape.row_bytes(), (rows + 15) / 16 * 16, x.shape.groups(),
-                                   x.shape.bits}, rows, weights ? weights + row : nullptr, totals.get());
-    }
-    std::copy_n(totals.get(), x.shape.columns, partials + i * x.shape.columns);
+    const int64_t start = range.bounds[i], stop = range.bounds[i + 1];
+    Buffer<double> totals(shape.padded_columns());
+    OddCounts counts(shape, codes);
+    weights ? counts.add_weighted(start, stop, weights, totals.get()) : counts.add(start, stop, totals.get());
+    std::copy_n(totals.get(), shape.columns, partials + i * shape.columns);
   });
 }
 

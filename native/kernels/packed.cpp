@@ -191,21 +191,6 @@ void column_dots(const CodeBlock& block, const RoundedRows& rows, double* totals
 
 // ---- odd codes of two draws ----
 
-template <int BITS>
-void odd_counts_alike(const CodeBlock& block, int64_t rows, double* totals) {
-  constexpr int kGroups = line_groups(BITS);
-  for (int64_t g = 0; g < block.groups; g += kGroups) {
-    const uint8_t* line = block.codes + g / kGroups * kLine;
-    const uint8_t* odd = block.codes + block.wide_bytes() + g * kOddBytes;
-    Sums sums[kGroups] = {};
-    for (int64_t r = 0; r < rows; r += 4, line += block.stride(), odd += block.stride()) {
-      const int8_t ones[4] = {1, r + 1 < rows, r + 2 < rows, r + 3 < rows};
-      count_odd<BITS>(load(line), odd, splat(ones), sums);
-    }
-    for (int i = 0; i < kGroups; i++) add_scaled(totals + (g + i) * 16, sums[i], 0, 1.0);
-  }
-}
-
 // Adds the rows of one row group in the column groups of a line from H on.
 template <int BITS, int H = 0>
 MZ_INLINE void add_weighted_odd(const uint8_t* line, const uint8_t* odd, int64_t rows, const double* weights,
@@ -218,7 +203,7 @@ MZ_INLINE void add_weighted_odd(const uint8_t* line, const uint8_t* odd, int64_t
 }
 
 template <int BITS>
-void odd_counts_weighted(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
+void add_odd_of(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
   constexpr int kGroups = line_groups(BITS);
   for (int64_t r = 0; r < rows; r += 4) {
     const uint8_t* group = block.codes + r / 4 * block.stride();
@@ -228,13 +213,8 @@ void odd_counts_weighted(const CodeBlock& block, int64_t rows, const double* wei
   }
 }
 
-void odd_counts(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
-  if (!weights) bring_near(block);
-  with_width(block.bits, [&](auto width) {
-    constexpr int kBits = decltype(width)::value;
-    if (weights) return odd_counts_weighted<kBits>(block, rows, weights, totals);
-    odd_counts_alike<kBits>(block, rows, totals);
-  });
+void add_odd(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
+  with_width(block.bits, [&](auto width) { add_odd_of<decltype(width)::value>(block, rows, weights, totals); });
 }
 
 // ---- row-wise steps ----
@@ -431,7 +411,7 @@ bool pack(const PackedShape& shape, const T* x, int64_t rows, const T* offset, c
 }  // namespace
 
 extern const PackedKernels packed;
-const PackedKernels packed = {row_dots, bring_near,    column_dots, odd_counts,  margins,      weigh,
+const PackedKernels packed = {row_dots, bring_near,    column_dots, add_odd,     margins,      weigh,
                               weigh_softmax, round_rows, pack<float>, pack<double>, finish_stores};
 
 }  // namespace mezzotint::MZ_NS

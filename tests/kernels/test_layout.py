@@ -1,7 +1,7 @@
 """Would catch: codes stored elsewhere than documented, segments or blocks that depend on more than the shape.
 
-Seen to fail when the two nibbles of a byte were swapped, when the last bits came before the lines, and when the
-last segment was dropped.
+Seen to fail when the two nibbles of a byte were swapped, when the last bits came before the lines and when
+the last segment was dropped.
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ import numpy as np
 from mezzotint.kernels import Layout
 
 ROWS = (0, 1, 15, 16, 17, 31, 33, 61)
-COLUMNS = (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 211)
+COLUMNS = (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 211)
 OUTPUTS = (1, 2, 3, 5, 12)
 FILLS = ("random", "zeros", "largest")
 WIDTHS = (8, 5, 4, 3, 2)

@@ -7,129 +7,26 @@ tests, fma only where margins cancel, a row sum over 2**31 in the overflow tests
 """
 
 import ctypes
-import functools
-import itertools
 import mmap
 
 import numpy as np
 import pytest
-from tests.parity.cases import COLUMNS, FILLS, OUTPUTS, ROWS, WIDTHS, Case, read_only
+from tests.parity.cases import FILLS, Case, read_only
+from tests.parity.operations import (
+    BITS,
+    EVERY_ISA,
+    OPERATIONS,
+    PRODUCTS,
+    THREADS,
+    assert_every_edge_shape_agrees,
+    assert_same_bytes,
+    expected,
+    roundings,
+)
 
 from mezzotint import kernels
 from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, _native, layout, native, reference
-
-ISAS = [name for name in kernels.available() if name != "reference"]
-THREADS = (1, 2, 3, 7)
-EVERY_ISA = pytest.mark.parametrize("isa", ISAS)
-BITS = pytest.mark.parametrize("bits", WIDTHS)
-SINGLE_BITS = pytest.mark.parametrize("bits", [8, 4])
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def margins(ops, case, **how):
-    out = np.full((case.outputs, case.rows), 7, np.float32)
-    ops.packed_margins(case.codes, case.layout, *case.grid, case.v, out, **how)
-    return (out,)
-
-
-def gradient(ops, case, **how):
-    return (ops.packed_gradient(case.codes, case.layout, *case.grid, case.c, **how),)
-
-
-def curvature_with(weights, probabilities):
-    def curvature(ops, case, **how):
-        out = np.full((case.outputs, case.rows), 7, np.float32)
-        p = case.probabilities if probabilities else None
-        w = case.weights(case.outputs if weights == "each" else 1)
-        return ops.packed_curvature(case.codes, case.layout, *case.grid, case.v, w, p, out, **how), out
-
-    return curvature
-
-
-def pack_with(dtype, rounding):
-    def pack(ops, case, **how):
-        codes = np.full(case.layout.n_bytes, 99, np.uint8)
-        how |= {
-            "rounding": rounding if case.layout.n_draws == 1 else "stochastic",
-            "seed": 2**40 + 5,
-            "draw": 3,
-        }
-        bad = ops.pack_rows(case.x(dtype), case.layout, *case.grid, codes, 0, **how)
-        return np.array(bad), codes
-
-    return pack
-
-
-def roundings(bits):
-    """Widths of one draw are rounded both ways, draws are random."""
-    return ("nearest", "stochastic") if bits in (4, 8) else ("stochastic",)
-
-
-def unpack_with(dtype):
-    def unpack(ops, case, **how):
-        first = case.rows // 3
-        out = np.full((case.rows - first, case.columns), 7, dtype)
-        ops.unpack_rows(case.codes, case.layout, *case.grid, first, len(out), out, **how)
-        return (out,)
-
-    return unpack
-
-
-def scales_with(dtype):
-    def scales(ops, case, **how):
-        return ops.column_scales(case.x(dtype) if case.rows else np.zeros((1, 1), dtype), case.bits, **how)
-
-    return scales
-
-
-def odd_counts_with(weighted):
-    def odd_counts(ops, case, **how):
-        weights = case.c[0].astype(np.float64) if weighted else None
-        return (ops.odd_counts(case.codes, case.layout, weights, **how),)
-
-    return odd_counts
-
-
-PRODUCTS = {
-    "margins": margins,
-    "gradient": gradient,
-    "curvature, one weight per row": curvature_with("shared", False),
-    "curvature, a weight per output": curvature_with("each", False),
-    "curvature, softmax": curvature_with("shared", True),
-    "odd codes": odd_counts_with(False),
-    "odd codes, weighted": odd_counts_with(True),
-}
-SCALES = {"scales float32": scales_with(np.float32), "scales float64": scales_with(np.float64)}
-OPERATIONS = PRODUCTS | {
-    "pack float32": pack_with(np.float32, "nearest"),
-    "pack float64": pack_with(np.float64, "nearest"),
-    "pack float32, stochastic": pack_with(np.float32, "stochastic"),
-    "pack float64, stochastic": pack_with(np.float64, "stochastic"),
-    "unpack float32": unpack_with(np.float32),
-    "unpack float64": unpack_with(np.float64),
-}
-
-
-@functools.cache
-def expected(operation, case):
-    return (OPERATIONS | SCALES)[operation](reference, case)
-
-
-def assert_same_bytes(result, truth, message):
-    for have, want in zip(result, truth, strict=True):
-        assert have.dtype == want.dtype, message
-        assert have.shape == want.shape, message
-        assert have.tobytes() == want.tobytes(), message
-
-
-def assert_every_edge_shape_agrees(operation, bits, isa, n_draws=0):
-    with kernels.use(isa):
-        for i, (rows, columns) in enumerate(itertools.product(ROWS, COLUMNS)):
-            case = Case(rows, columns, bits, OUTPUTS[i % len(OUTPUTS)], n_draws=n_draws)
-            n_threads = THREADS[i % len(THREADS)]
-            result = (OPERATIONS | SCALES)[operation](native, case, n_threads=n_threads)
-            assert_same_bytes(result, expected(operation, case), (case, n_threads))
 
 
 @EVERY_ISA
@@ -137,20 +34,6 @@ def assert_every_edge_shape_agrees(operation, bits, isa, n_draws=0):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_edge_shape_gives_the_bytes_of_the_reference(operation, bits, isa):
     assert_every_edge_shape_agrees(operation, bits, isa)
-
-
-@EVERY_ISA
-@SINGLE_BITS
-@pytest.mark.parametrize("operation", SCALES)
-def test_scales_of_every_edge_shape_are_those_of_the_reference(operation, bits, isa):
-    assert_every_edge_shape_agrees(operation, bits, isa)
-
-
-@EVERY_ISA
-@SINGLE_BITS
-@pytest.mark.parametrize("operation", ["pack float32", "pack float64"])
-def test_two_draws_in_an_even_width_are_packed_like_the_reference(operation, bits, isa):
-    assert_every_edge_shape_agrees(operation, bits, isa, n_draws=2)
 
 
 @EVERY_ISA
@@ -259,75 +142,6 @@ def test_more_columns_than_int32_sums_can_hold_are_refused(bits):
 
 
 @EVERY_ISA
-@DTYPES
-@BITS
-def test_packing_names_the_first_bad_value_in_row_order(isa, dtype, bits):
-    case = Case(333, 41, bits)
-    codes = np.zeros(case.layout.n_bytes, np.uint8)
-    with kernels.use(isa):
-        for bad in (np.nan, np.inf, -np.inf):
-            for first in [(0, 0), (0, 40), (5, 31), (100, 16), (332, 0), (332, 40)]:
-                x = case.x(dtype).copy()
-                x[first] = bad
-                x[first[0] :, first[1] :][1:, 1:] = np.nan
-                for rounding, n_threads in itertools.product(roundings(bits), (1, 3)):
-                    how = {"rounding": rounding, "n_threads": n_threads}
-                    result = native.pack_rows(x, case.layout, *case.grid, codes, 0, **how)
-                    assert result == first[0] * 41 + first[1]
-
-
-@EVERY_ISA
-@DTYPES
-def test_the_largest_finite_values_pack_to_the_ends_of_the_range(isa, dtype):
-    largest = np.finfo(dtype).max
-    x = np.array([[largest, -largest, largest, -largest]], dtype)
-    shape = Layout(n_rows=1, n_columns=4, bits=8)
-    codes, out = np.zeros(shape.n_bytes, np.uint8), np.zeros((1, 4))
-    offset, scale = np.array([-1.0, -1.0, -largest, largest]), np.array([1e-3, 1e-3, 0.0, 0.0])
-    with kernels.use(isa):
-        assert native.pack_rows(x, shape, offset, scale, codes, 0) == -1
-        native.unpack_rows(codes, shape, np.zeros(4), np.ones(4), 0, 1, out)
-    np.testing.assert_array_equal(out, [[255, 0, 0, 0]])
-
-
-@EVERY_ISA
-@BITS
-def test_packing_in_blocks_gives_the_codes_of_packing_at_once(isa, bits):
-    case = Case(203, 37, bits)
-    x = case.x(np.float32)
-    with kernels.use(isa):
-        for rounding in roundings(bits):
-            whole = np.zeros(case.layout.n_bytes, np.uint8)
-            parts = np.full(case.layout.n_bytes, 3, np.uint8)
-            how = {"rounding": rounding, "seed": 9, "draw": 2}
-            native.pack_rows(x, case.layout, *case.grid, whole, 0, **how)
-            for start, stop in [(64, 203), (0, 16), (16, 64)]:
-                native.pack_rows(x[start:stop], case.layout, *case.grid, parts, start, **how, n_threads=2)
-            np.testing.assert_array_equal(whole, parts)
-
-
-@EVERY_ISA
-def test_nearest_rounding_takes_ties_to_even_and_stochastic_rounding_is_unbiased(isa):
-    steps = np.arange(0, 256, 0.25)
-    x = np.tile(steps, (64, 1))
-    shape = Layout(n_rows=64, n_columns=len(steps), bits=8)
-    offset, scale = np.zeros(len(steps)), np.ones(len(steps))
-    codes, out, total = np.zeros(shape.n_bytes, np.uint8), np.empty_like(x), np.zeros(len(steps))
-    with kernels.use(isa):
-        native.pack_rows(x, shape, offset, scale, codes, 0)
-        native.unpack_rows(codes, shape, offset, scale, 0, 64, out)
-        np.testing.assert_array_equal(out, np.minimum(np.rint(x), 255))
-        for draw in range(40):
-            native.pack_rows(x, shape, offset, scale, codes, 0, rounding="stochastic", seed=1, draw=draw)
-            native.unpack_rows(codes, shape, offset, scale, 0, 64, out)
-            total += out.sum(axis=0)
-    mean, wanted = total / (64 * 40), np.minimum(steps, 255)
-    # Each mean has a standard deviation of at most 0.5 / sqrt(2560) = 0.0099; 1024 of them stay within 5.
-    np.testing.assert_array_less(np.abs(mean - wanted), 0.05)
-    np.testing.assert_array_equal(mean[::4], steps[::4])
-
-
-@EVERY_ISA
 @BITS
 def test_codes_may_lie_at_any_address(isa, bits):
     case = Case(50, 100, bits, 2)
@@ -431,41 +245,6 @@ def test_a_gradient_sees_coefficients_far_below_the_largest_of_their_block(isa, 
     bound = 64 * 1e-3 / 254 * span + 1e-12  # every coefficient to half a step of the second plane
     assert (np.abs(result - c[0].astype(np.float64) @ values) <= bound).all()
     assert (np.abs(values[5] - result) > bound).any()  # the small ones count
-
-
-@EVERY_ISA
-@DTYPES
-@SINGLE_BITS
-def test_column_scales_survive_every_kind_of_column(isa, dtype, bits, rng):
-    n = 2_600
-    columns = [
-        np.full(n, 3.25),
-        np.full(n, -0.0),
-        rng.normal(size=n),
-        np.where(rng.random(n) < 0.01, rng.normal(size=n), 0),
-        np.concatenate([[1.0], np.zeros(n - 1)]),
-        rng.integers(0, 3, n),
-        np.where(rng.random(n) < 0.002, 1e6, rng.normal(size=n)),
-        np.where(rng.random(n) < 0.3, -0.0, 0.0),
-        1 + 1e-3 * np.arange(n),
-        np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)),
-        np.where(rng.random(n) < 0.1, -np.inf, 2.0),
-        np.full(n, np.finfo(dtype).tiny) * rng.random(n),
-        rng.choice([-1, 1], n) * float(np.finfo(dtype).max),
-    ]
-    sample = read_only(np.column_stack(columns).astype(dtype))
-    truth = reference.column_scales(sample, bits)
-    with kernels.use(isa):
-        for n_threads in THREADS:
-            assert_same_bytes(native.column_scales(sample, bits, n_threads=n_threads), truth, n_threads)
-    offset, scale, noise = truth
-    assert (offset[0], scale[0], noise[0]) == (3.25, 0, 0)
-    assert np.isfinite(offset).all()
-    assert np.isfinite(scale).all()
-    np.testing.assert_array_equal(offset.astype(dtype), offset)
-    np.testing.assert_array_equal(scale.astype(dtype), scale)
-    assert scale[4] > 0  # one value in one row is seen although the strided rows are constant
-    assert scale[6] < 1  # outliers do not set the range
 
 
 def bad_arguments():

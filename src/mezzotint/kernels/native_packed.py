@@ -68,8 +68,8 @@ def pack_rows(
         raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'")
     if layout.n_draws > 1 and rounding != "stochastic":
         raise ParameterError(
-            f"rounding={rounding!r} with {layout.n_draws} draws; draws that are rounded to nearest are all the "
-            "same, pass rounding='stochastic'"
+            f"rounding={rounding!r} with {layout.n_draws} draws; rounded to nearest they would be the same, "
+            "pass rounding='stochastic'"
         )
     random = (seed, draw, PACKING_STREAM) if rounding == "stochastic" else None
     shape = (layout.n_rows, layout.n_columns, layout.bits, layout.n_draws)
@@ -192,7 +192,7 @@ def odd_counts(
         _check("weights", weights, np.float64, (layout.n_rows,))
     first, count = _checked_segments(layout, segments)
     partials = np.empty((count, layout.n_columns))
-    shape = (layout.n_rows, layout.n_columns, layout.bits, layout.block_rows)
+    shape = (layout.n_rows, layout.n_columns, layout.bits)
     bounds = layout.segments[first : first + count + 1]
     _native.odd_counts(codes, shape, bounds, weights, partials, n_threads)
     return partials

@@ -32,10 +32,11 @@ def full_grid(source: Source, layout: Layout, sample: FloatArray) -> tuple[Colum
     offset : ndarray of shape (d,), float64
         The least value.
     scale : ndarray of shape (d,), float64
-        Step between levels, over the number of draws; 0 for a constant column. NaN if X holds a NaN or infinity.
+        Step between levels, over the number of draws; 0 for a constant column. Like `offset`, it is not
+        finite if the column is not.
     noise : ndarray of shape (d,), float64
-        Mean squared error of the mean of the draws, its expectation ``step**2 f (1 - f) / n_draws`` with f the
-        distance from the level below in steps.
+        Mean squared error of the mean of the draws: the expectation is ``step**2 f (1 - f) / n_draws``
+        with f the distance from the level below in steps.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def column_range(source: Source, bounds: NDArray[np.int64]) -> tuple[Columns, Co
 
 
 def _step(low: Columns, high: Columns, last_level: int, dtype: np.dtype[np.floating]) -> Columns:
-    """Step between levels, a number of the precision of the data, rounded up so that the last level covers."""
+    """Step between levels in the precision of the data, rounded up so that the last level covers."""
     limits = np.finfo(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         width = high - low
@@ -75,8 +76,8 @@ def _check_width(width: Columns, low: Columns, largest: float) -> None:
     if too_wide.size:
         column = int(too_wide[0])
         raise DataError(
-            f"column {column} spans {width[column]:.3g}, more than the largest number of its type, {largest:.3g}; "
-            "double sampling needs the whole range. Divide the column by 4."
+            f"column {column} spans {width[column]:.3g}; two draws need the whole range, and that must not "
+            f"be above the largest number of the column's type, {largest:.3g}. Divide the column by 4."
         )
 
 

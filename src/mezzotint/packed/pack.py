@@ -85,7 +85,7 @@ def pack(
     References
     ----------
     Zhang et al., "ZipML: Training Linear Models with End-to-End Low Precision, and a Little Bit of Deep
-    Learning", ICML 2017, section 2.2 (double sampling) and its storage in one more bit.
+    Learning", ICML 2017, double sampling (equation 6) and its storage in one more bit.
 
     Examples
     --------

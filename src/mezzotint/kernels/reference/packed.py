@@ -305,7 +305,7 @@ def odd_counts(
 
     Two draws of a value differ where their code is odd. The product of the draws, which is unbiased for the
     square, is then ``m**2 - scale_j**2`` with m their mean, and ``m**2`` elsewhere: these sums are what
-    corrects a gradient for the variance of the draws (ZipML, section 2).
+    corrects a gradient for the variance of the draws (ZipML, 2017, equation 6).
 
     Parameters
     ----------
