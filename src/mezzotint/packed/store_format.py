@@ -105,9 +105,7 @@ class StoreInfo:
     @property
     def tiles(self) -> Layout:
         """The kernels' layout of the whole matrix at the stored bits."""
-        return Layout(
-            n_rows=self.shape[0], n_columns=self.shape[1], bits=self.bits, n_draws=self.n_draws
-        )
+        return Layout(n_rows=self.shape[0], n_columns=self.shape[1], bits=self.bits, n_draws=self.n_draws)
 
     @property
     def planes(self) -> tuple[int, ...]:
