@@ -2,8 +2,8 @@
 
 Those breaks, the model's random bits reused for the gradient, a penalty applied without the step and bytes of
 the model counted once per epoch, were made on purpose in textbook_zipml.py and seen to fail here. The
-convergence set is least squares with 2,000 rows and 20 standard normal features, targets x.w* + N(0, 1), 3-bit
-levels, alpha = 0.1, 40 epochs in minibatches of 16.
+convergence set is least squares with 2,000 rows and 20 standard normal features, targets x.w* + N(0, 1),
+3-bit levels, alpha = 0.1, 40 epochs in minibatches of 16.
 """
 
 import functools
