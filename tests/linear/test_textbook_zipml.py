@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import pytest
 
-from mezzotint.errors import ParameterError
+from mezzotint.errors import DataError, ParameterError
 from mezzotint.formats.quantiser import intervals_of_bits, quantise, row_scale
 from mezzotint.linear.textbook import LinearProblem, synthetic_regression
 from mezzotint.linear.textbook_zipml import (
@@ -232,6 +232,12 @@ def test_a_run_that_diverges_says_so_and_stops():
 def test_parameters_outside_their_set_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         run(**options)
+
+
+def test_samples_of_another_data_set_are_refused():
+    other = np.zeros((3, D))
+    with pytest.raises(DataError, match="another shape"):
+        zipml_sgd(problem(), np.zeros(D), [DrawnSamples.draw(other, uniform_columns(other, 2))], step=0.1)
 
 
 def test_another_loss_is_refused():

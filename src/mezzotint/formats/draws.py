@@ -9,7 +9,7 @@ Random bits are an argument: one 32-bit word r per draw, which rounds u to floor
 
 References
 ----------
-H. Zhang et al., "ZipML", arXiv:1611.05402v3, section 2.2 ("log2 k bits for k samples").
+H. Zhang et al., "ZipML", arXiv:1611.05402v3, page 5 ("log2 k bits for k samples").
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Column scaling takes the largest magnitude of each column of the data: for sampl
 
 References
 ----------
-H. Zhang et al., "ZipML", arXiv:1611.05402v3, section 2 and appendix A.3; lemma 2 is that of D. Alistarh et
+H. Zhang et al., "ZipML", arXiv:1611.05402v3, page 5 and appendix A.3; lemma 2 is that of D. Alistarh et
 al., "QSGD", NIPS 2017.
 """
 
