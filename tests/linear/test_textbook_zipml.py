@@ -2,8 +2,8 @@
 
 Those breaks, the model's random bits reused for the gradient, a penalty applied without the step and bytes of
 the model counted once per epoch, were made on purpose in textbook_zipml.py and seen to fail here. The
-convergence set is least squares with 2,000 rows and 20 standard normal features, targets x.w* + N(0, 1), 3-bit
-levels, alpha = 0.1, 40 epochs in minibatches of 16.
+convergence set is least squares with 2,000 rows and 20 standard normal features, targets x.w* + N(0, 1),
+3-bit levels, alpha = 0.1, 40 epochs in minibatches of 16.
 """
 
 import functools
@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import pytest
 
-from mezzotint.errors import ParameterError
+from mezzotint.errors import DataError, ParameterError
 from mezzotint.formats.quantiser import intervals_of_bits, quantise, row_scale
 from mezzotint.linear.textbook import LinearProblem, synthetic_regression
 from mezzotint.linear.textbook_zipml import (
@@ -232,6 +232,12 @@ def test_a_run_that_diverges_says_so_and_stops():
 def test_parameters_outside_their_set_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         run(**options)
+
+
+def test_samples_of_another_data_set_are_refused():
+    other = np.zeros((3, D))
+    with pytest.raises(DataError, match="another shape"):
+        zipml_sgd(problem(), np.zeros(D), [DrawnSamples.draw(other, uniform_columns(other, 2))], step=0.1)
 
 
 def test_another_loss_is_refused():

@@ -123,6 +123,16 @@ def test_symmetrising_halves_the_variance_and_the_reduced_one_is_not_above_it(rn
     assert max(ratios) <= 1.0 + 1e-12
 
 
+def test_the_variance_of_double_sampling_is_within_lemma_1_with_the_constant_one(rng):
+    for d in (1, 3, 30, 300):
+        row, _, weights, variance = random_problem(rng, d)
+        total, squares = variance.sum(), np.linalg.norm(weights**2)
+        bound = total * (total * squares + (row @ weights) ** 2 + squares * (row @ row))
+        exact = estimator_variance("double", row, 0.0, weights, variance).sum()
+        assert exact <= bound * (1 + 1e-12)
+        assert d > 1 or exact == pytest.approx(bound)
+
+
 def test_more_draws_divide_the_variance(rng):
     problem = random_problem(rng, 30)
     total = [estimator_variance("variance-reduced", *problem, n_draws=k).sum() for k in (2, 4, 8, 16)]

@@ -128,6 +128,13 @@ def test_levels_that_do_not_cover_the_data_are_refused(rng):
         ColumnLevels([np.array([0.0, 1.0])], 1).units(np.array([[np.nan]]))
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_pair_is_refused_where_other_than_two_draws_are_stored(rng, k):
+    x = heavy_tailed(rng)
+    with pytest.raises(ParameterError, match="only of 2"):
+        DrawnSamples.draw(x, uniform_columns(x, 2), n_draws=k).pair(np.zeros(x.shape, np.uint8))
+
+
 def test_a_rounding_that_is_neither_is_refused(rng):
     x = heavy_tailed(rng)
     with pytest.raises(ParameterError, match="choose one"):

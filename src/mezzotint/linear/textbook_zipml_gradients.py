@@ -15,7 +15,7 @@ All functions take a minibatch and return the mean over its rows.
 
 References
 ----------
-H. Zhang et al., "ZipML", arXiv:1611.05402v3, section 2.2 and appendices B and C; the variances are ours.
+H. Zhang et al., "ZipML", arXiv:1611.05402v3, pages 5 and 6 and appendices B and C; the variances are ours.
 """
 
 from __future__ import annotations
