@@ -62,8 +62,9 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
 
 def _findings(gaps: dict[tuple[int, int], float]) -> list[Finding]:
     sizes = [
-        Finding(f"{batch} rows, {bits} bits: within {_MOST[bits]:.0%} of full precision", gap < _MOST[bits])
-        for (batch, bits), gap in gaps.items()
+        Finding(f"{batch} rows, {bits} bits: within {most:.0%} of float", gaps[batch, bits] < most)
+        for batch in _BATCHES
+        for bits, most in _MOST.items()
     ]
     apart = abs(gaps[256, 3] - gaps[16, 3])
     return [*sizes, Finding("At 3 bits the two sizes end within 0.5 % of each other", apart < 0.005)]

@@ -88,7 +88,12 @@ def _row(task: LeastSquares, bits: int, gaps: Gaps) -> tuple[Cell, ...]:
 def _findings(task: LeastSquares, gaps: Gaps) -> list[Finding]:
     uniform, optimal = (first_matching({b: pair[kind] for b, pair in gaps.items()}) for kind in (0, 1))
     noise = task.spread()
+    fewest = min(gaps)
     return [
+        Finding(
+            f"{task.name}: at {fewest} bits optimal levels save a third of the gap or more",
+            gaps[fewest][1] <= 2 / 3 * gaps[fewest][0],
+        ),
         Finding(
             f"{task.name}: at equal bits optimal levels end no higher than uniform ones, but for what "
             "the order of the rows does",
