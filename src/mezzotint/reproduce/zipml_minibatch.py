@@ -52,9 +52,9 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
         },
         findings=_findings(gaps),
         notes=[
-            "Double sampling, ten copies. alpha is tuned in full precision for each size of the minibatch: it "
-            "grows in proportion, so an epoch goes as far and its noise adds up to as much. That the paper "
-            "sees the larger minibatch closer is not shown here; whether it reused one alpha is not stated."
+            "Double sampling, ten copies. alpha is tuned in full precision for each size of the minibatch. "
+            "It grows in proportion, so an epoch goes as far and its noise adds up to as much: that the "
+            "paper sees the larger one closer is not shown here. Whether it reused one alpha is not stated."
         ],
         picture=Picture(title="Loss while training", x="epoch", y="loss", lines=lines, y_scale="log"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mezzotint.linear.textbook_zipml import optimal_columns
 from mezzotint.reproduce.data import DataSet, breast_cancer, california, heavy_tailed
@@ -67,9 +68,9 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
 
 def _makers(quick: bool) -> list[Callable[[], DataSet]]:
     if quick:
-        return [lambda k=kind: heavy_tailed(k, 20, n_rows=2000) for kind in ("lognormal", "exponential")]
+        return [partial(heavy_tailed, kind, 20, n_rows=2000) for kind in ("lognormal", "exponential")]
     kinds = ("lognormal", "exponential", "laplace")
-    return [*(lambda k=kind: heavy_tailed(k) for kind in kinds), california, breast_cancer]
+    return [*(partial(heavy_tailed, kind) for kind in kinds), california, breast_cancer]
 
 
 def _gaps(task: LeastSquares, bits: int, tell: Callable[[str], None]) -> tuple[float, float]:
