@@ -9,7 +9,7 @@ Random bits are an argument: one 32-bit word r per draw, which rounds u to floor
 
 References
 ----------
-H. Zhang et al., "ZipML", arXiv:1611.05402v3, section 2.2 ("log2 k bits for k samples").
+H. Zhang et al., "ZipML", arXiv:1611.05402v3, page 5 ("log2 k bits for k samples").
 """
 
 from __future__ import annotations
@@ -174,8 +174,10 @@ def mean_of_draws(sums: NDArray[np.integer[Any]], n_draws: int) -> Array:
 
     Parameters
     ----------
-    sums, n_draws
-        As for `decode_draws`.
+    sums : ndarray of integers
+        Sums of level indices, >= 0.
+    n_draws : int
+        Number k of draws, a power of two.
 
     Returns
     -------
@@ -201,8 +203,10 @@ def draw_variance(sums: NDArray[np.integer[Any]], n_draws: int) -> Array:
 
     Parameters
     ----------
-    sums, n_draws
-        As for `decode_draws`, with at least 2 draws.
+    sums : ndarray of integers
+        Sums of level indices, >= 0.
+    n_draws : int
+        Number k of draws, a power of two, at least 2.
 
     Returns
     -------

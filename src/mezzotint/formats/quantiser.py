@@ -13,7 +13,7 @@ Column scaling takes the largest magnitude of each column of the data: for sampl
 
 References
 ----------
-H. Zhang et al., "ZipML", arXiv:1611.05402v3, section 2 and appendix A.3; lemma 2 is that of D. Alistarh et
+H. Zhang et al., "ZipML", arXiv:1611.05402v3, page 5 and appendix A.3; lemma 2 is that of D. Alistarh et
 al., "QSGD", NIPS 2017.
 """
 
@@ -204,8 +204,12 @@ def rounding_variance(values: ArrayLike, intervals: int, scale: ArrayLike) -> Ar
 
     Parameters
     ----------
-    values, intervals, scale
-        As for `quantise`.
+    values : array_like of float
+        Finite numbers v, |v| <= scale.
+    intervals : int
+        Number s of intervals of magnitude, 1 to 32768.
+    scale : array_like of float
+        M, broadcasts against `values`.
 
     Returns
     -------
@@ -233,8 +237,12 @@ def total_variance(values: ArrayLike, intervals: int, scale: ArrayLike) -> float
 
     Parameters
     ----------
-    values, intervals, scale
-        As for `quantise`.
+    values : array_like of float
+        Finite numbers v, |v| <= scale.
+    intervals : int
+        Number s of intervals of magnitude, 1 to 32768.
+    scale : array_like of float
+        M, broadcasts against `values`.
 
     Returns
     -------
@@ -283,8 +291,12 @@ def second_moment_factor(values: ArrayLike, intervals: int, scale: ArrayLike) ->
 
     Parameters
     ----------
-    values, intervals, scale
-        As for `quantise`.
+    values : array_like of float
+        Finite numbers v, |v| <= scale.
+    intervals : int
+        Number s of intervals of magnitude, 1 to 32768.
+    scale : array_like of float
+        M, broadcasts against `values`.
 
     Returns
     -------

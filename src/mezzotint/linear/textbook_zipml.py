@@ -14,7 +14,7 @@ noise divided by the square root of the number of rows.
 
 References
 ----------
-H. Zhang et al., "ZipML", arXiv:1611.05402v3, sections 1, 2 and 5 (protocol) and appendices B and C.
+H. Zhang et al., "ZipML", arXiv:1611.05402v3, equations 1 to 3, page 10 (protocol) and appendices B and C.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.errors import ParameterError
+from mezzotint.errors import DataError, ParameterError
 from mezzotint.formats.quantiser import ScaledCodes, intervals_of_bits
 from mezzotint.linear.textbook_problem import LinearProblem, Vector
 from mezzotint.linear.textbook_run import check_positive
@@ -202,6 +202,8 @@ def zipml_sgd(
     ------
     ParameterError
         If the loss is not squared, or a parameter is outside its set.
+    DataError
+        If the samples have another shape than the features.
 
     Examples
     --------
@@ -251,6 +253,11 @@ class _Run:
             )
         if self.estimator not in _GRADIENTS:
             raise ParameterError(f"estimator came as {self.estimator!r}; allowed are {sorted(_GRADIENTS)}")
+        shape = self.problem.features.shape
+        if any(samples.sums.shape != shape for samples in self.copies):
+            raise DataError(
+                f"the samples have another shape than the features, {shape}; draw them from these"
+            )
         if self.batch_size < 1:
             raise ParameterError(f"batch_size came as {self.batch_size!r}; give an integer of at least 1")
 

@@ -212,6 +212,8 @@ class DrawnSamples:
 
     def pair(self, tie_bits: NDArray[np.uint8]) -> tuple[Vector, Vector]:
         """Tell two draws apart by one fair bit per value; both of shape (n, d)."""
+        if self.n_draws != 2:
+            raise ParameterError(f"the sums hold {self.n_draws} draws; a pair is told apart only of 2")
         table = self._values(np.arange(2.0**self.levels.bits))
         first, second = assign_pair(self.sums, tie_bits)
         return self._look_up(table, first), self._look_up(table, second)
