@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
+from threadpoolctl import threadpool_limits
+
 from mezzotint.errors import ParameterError
 from mezzotint.reproduce.report import Report
 
@@ -56,5 +58,6 @@ def reproduce(name: str, *, quick: bool = False, tell: Callable[[str], None] | N
     if name not in REPRODUCTIONS:
         raise ParameterError(f"name came as {name!r}; allowed are {', '.join(REPRODUCTIONS)}")
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    report: Report = module.run(quick=quick, tell=tell or (lambda _: None))
+    with threadpool_limits(1):  # products of a few rows: threads of BLAS would only wait for each other
+        report: Report = module.run(quick=quick, tell=tell or (lambda _: None))
     return report

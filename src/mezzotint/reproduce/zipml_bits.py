@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mezzotint.reproduce.data import DataSet, a9a, breast_cancer, california, digits, synthetic
 from mezzotint.reproduce.gather import available
@@ -71,8 +72,8 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
 
 def _makers(quick: bool) -> list[Callable[[], DataSet]]:
     if quick:
-        return [lambda: synthetic(10, n_rows=2000), lambda: synthetic(100, n_rows=2000)]
-    generated = [lambda d=d: synthetic(d) for d in (10, 100, 1000)]
+        return [partial(synthetic, width, n_rows=2000) for width in (10, 100)]
+    generated = [partial(synthetic, width) for width in (10, 100, 1000)]
     return [*generated, california, breast_cancer, digits, a9a]
 
 

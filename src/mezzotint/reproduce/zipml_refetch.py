@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ Runs = dict[int, tuple[RefetchRun, RefetchRun]]
 
 def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
     """Train on several sets with 4 to 8 bits, with the radius of the paper and with one width per column."""
-    makers = [rna_like, breast_cancer, lambda: california(two_classes=True)]
+    makers: list[Callable[[], DataSet]] = [rna_like, breast_cancer, partial(california, two_classes=True)]
     sets, missing = available(makers[:2] if quick else makers)
     sets = [first_rows(data, 400) for data in sets] if quick else sets
     bits = (4, 6, 8) if quick else tuple(_PAPER)
