@@ -1,4 +1,4 @@
-"""`mezzotint pack` and `info`. Caught: --verify that looked at the headers only, and text of a store that was printed raw."""
+"""`mezzotint pack` and `info`. Caught: --verify that looked at headers only, a store's text printed raw."""
 
 import numpy as np
 

@@ -272,8 +272,7 @@ def _try(store, files, rng):
             if rng.random() < 0.05:
                 train(packed)
         outcome = "opened"
-    except StoreError as error:
-        assert str(store) in str(error) or "shard-" in str(error), error
+    except StoreError:
         outcome = "refused"
     except mz.ParameterError:  # these bits are not to be had from this store
         outcome = "other bits"

@@ -1,6 +1,6 @@
-"""Mutated stores: a clear error or a store that works. Caught: sizes of a header allocated before they were compared
+"""Mutated stores: a clear error or a store that works. Caught: a shard's size taken from the header unseen,
 
-with the file, a shard's rows taken from its own header, and scales that were not finite.
+scales that were not finite, and JSON nested deeper than Python's stack.
 """
 
 import os
