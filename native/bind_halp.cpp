@@ -2,6 +2,7 @@
 
 #include "bind.h"
 #include "halp_pass.h"
+#include "packed.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
@@ -68,8 +69,8 @@ void bind_halp(nb::module_& m) {
                          const In<int64_t, 2>& order, int64_t n_batches, int64_t tail, double momentum,
                          double batch_weight, uint64_t seed, uint32_t first_step, int n_threads,
                          const Out<double, 2>& average) {
-    require(bits == 8 || bits == 4, "bits");
-    const int64_t group = 128 / bits, padded = (n_columns + group - 1) / group * group;
+    require(is_code_width(bits), "bits");
+    const int64_t padded = PackedShape{0, n_columns, bits}.padded_columns();
     const EpochRows rows = rows_of(n_columns, padded, loss, phi, y, weights);
     const EpochModel model = model_of(rows, shift, gradient, penalty, step, quantum);
     const EpochSchedule schedule =

@@ -25,7 +25,7 @@ auto data_or_null(const std::optional<A>& array) {
 }
 
 PackedShape checked_shape(int64_t rows, int64_t columns, int bits) {
-  require(bits == 4 || bits == 8, "bits must be 4 or 8");
+  require(is_code_width(bits), "bits must be 2, 3, 4, 5 or 8");
   require(rows >= 0 && rows < int64_t{1} << 40, "the number of rows is out of range");
   require(columns >= 1 && columns <= kMaxColumns, "the number of columns must be in [1, 65536]");
   return {rows, columns, bits};
@@ -89,12 +89,30 @@ void products(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int, int
   });
 }
 
-template <class T>
-int64_t pack(const In<T, 2>& x, std::tuple<int64_t, int64_t, int> layout, const In<double, 1>& offset,
-             const In<double, 1>& scale, const Out<uint8_t, 1>& codes, int64_t first_row,
-             std::optional<std::tuple<uint64_t, uint32_t, uint32_t>> random, int n_threads) {
+void odd_counts(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int> layout,
+                const In<int64_t, 1>& bounds, const MaybeIn<double, 1>& weights, const Out<double, 2>& partials,
+                int n_threads) {
   const auto [rows, columns, bits] = layout;
   const PackedShape shape = checked_shape(rows, columns, bits);
+  require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
+  PassRange range = checked_range(shape, bounds, n_threads);
+  if (weights) require(size(*weights, 0) == rows, "weights need one entry per row");
+  require(size(partials, 0) == range.count && size(partials, 1) == columns,
+          "partials need shape (segments, n_columns)");
+  interruptible([&](Interrupt* interrupt) {
+    range.interrupt = interrupt;
+    packed_odd_counts(shape, codes.data(), range, data_or_null(weights), partials.data());
+  });
+}
+
+template <class T>
+int64_t pack(const In<T, 2>& x, std::tuple<int64_t, int64_t, int, int> layout, const In<double, 1>& offset,
+             const In<double, 1>& scale, const Out<uint8_t, 1>& codes, int64_t first_row,
+             std::optional<std::tuple<uint64_t, uint32_t, uint32_t>> random, int n_threads) {
+  const auto [rows, columns, bits, draws] = layout;
+  PackedShape shape = checked_shape(rows, columns, bits);
+  require(draws == 1 || (draws == 2 && random), "draws must be 1, or 2 and random");
+  shape.draws = draws;
   require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
   require(size(x, 1) == columns, "x needs one column per column of the layout");
   require(first_row >= 0 && first_row % 16 == 0, "first_row must be a multiple of 16");
@@ -157,6 +175,8 @@ void bind_packed(nb::module_& m) {
   const auto maybe = nb::arg().noconvert().none();
   m.def("packed_products", &products, nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(),
         nb::arg().noconvert(), nb::arg(), maybe, maybe, maybe, maybe, maybe, maybe, nb::arg());
+  m.def("odd_counts", &odd_counts, nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), maybe,
+        nb::arg().noconvert(), nb::arg());
   bind_rows<float>(m);
   bind_rows<double>(m);
 }

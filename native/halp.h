@@ -4,7 +4,7 @@
 // their row coefficients. Offsets are int8, spread out so that a row group meets them with one product:
 // 64 bytes per group of 16 columns, in which dword 4 t + r holds the offsets of columns 4 t ... 4 t + 3 for
 // every row r (twin of the 4 x 4 tiles in Layout). Column arrays are padded with zeros to `padded` columns, a
-// multiple of 32. The arithmetic of a step, operation by operation, is written down in
+// multiple of 16. The arithmetic of a step, operation by operation, is written down in
 // mezzotint/kernels/reference/halp.py.
 #pragma once
 #include <cstdint>
@@ -52,6 +52,8 @@ struct HalpKernels {
   // tiles wanted next, of which the second half is prefetched.
   void (*gradient)(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
                    int32_t* products, const uint8_t* const* next);
+  // counts[j] = how many rows of a slab have an odd code in column j; padding rows hold code 0.
+  void (*odd_counts)(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, int32_t* counts);
   // c (64) to integers in [-127, 127]: returns the scale, max|c| / 127, and leaves the sum of the integers.
   float (*quantise)(const float* c, int8_t* integers, int32_t* sum);
   // total[j] = sum_h scale_h float(products_h[j] - mid_sum_h); slab h starts at products + h * stride.

@@ -11,16 +11,31 @@ inline constexpr int64_t kMaxColumns = 65536;    // 255 * 128 * 65536 < 2^31: a 
 inline constexpr int64_t kMaxBlockRows = 512;    // 255 * 128 * 512: and so does a column sum
 inline constexpr int64_t kVectorBytes = 64;      // one vector in one column group: 16 columns, each tile row repeated
 
+// Codes have 8, 5, 4, 3 or 2 bits. An odd width lies in two planes: all bits but the last in lines of 64 bytes, as a
+// width of one bit less would, and after these lines the last bits, 8 bytes for the 64 codes of a column group.
+constexpr int wide_bits(int bits) { return bits & ~1; }
+constexpr int line_groups(int bits) { return 8 / wide_bits(bits); }  // column groups in a line
+constexpr bool is_code_width(int bits) { return bits == 8 || (bits >= 2 && bits <= 5); }
+
+// No code is above 255, whatever its width and number of draws; an int8 is at least -128.
+static_assert(int64_t{255} * 128 * kMaxColumns < int64_t{1} << 31);
+static_assert(kMaxBlockRows <= kMaxColumns);
+
 struct PackedShape {
   int64_t rows, columns;
   int bits;
+  int draws = 1;  // a code is the sum of the levels of so many draws
 
   int64_t padded_rows() const { return (rows + 15) / 16 * 16; }
-  int64_t padded_columns() const { return (columns + 128 / bits - 1) / (128 / bits) * (128 / bits); }
+  int64_t padded_columns() const {
+    const int64_t line = 16 * line_groups(bits);
+    return (columns + line - 1) / line * line;
+  }
   int64_t groups() const { return padded_columns() / 16; }
   int64_t row_bytes() const { return padded_columns() * bits / 8; }
   int64_t bytes() const { return padded_rows() * row_bytes(); }
   int64_t mid_code() const { return int64_t{1} << (bits - 1); }
+  int64_t last_level() const { return ((int64_t{1} << bits) - 1) / draws; }  // of one draw
 };
 
 // Some rows of codes: what a block kernel works on.
@@ -29,6 +44,9 @@ struct CodeBlock {
   int64_t rows;    // with padding: a multiple of 16
   int64_t groups;  // of 16 columns, with padding
   int bits;
+
+  int64_t stride() const { return groups * 8 * bits; }  // bytes of a row group
+  int64_t wide_bytes() const { return groups * 8 * wide_bits(bits); }
 };
 
 // Row coefficients as integers, for one block and all outputs.
@@ -57,6 +75,10 @@ struct PackedKernels {
   // totals[output][j] += step * (sum_row code(row, j) * integer(row) - shift), over padded columns.
   void (*column_dots)(const CodeBlock& block, const RoundedRows& rows, double* totals);
 
+  // totals[j] += sum over `rows` rows of weights[row] * (code(row, j) & 1), over padded columns; rows are added one
+  // after the other.
+  void (*add_odd)(const CodeBlock& block, int64_t rows, const double* weights, double* totals);
+
   void (*margins)(int64_t rows, const int32_t* high, const int32_t* low, const MarginScale& scale, float* psi);
   // c = weights * psi
   void (*weigh)(int64_t rows, const float* psi, const float* weights, float* c);
@@ -67,7 +89,7 @@ struct PackedKernels {
   RoundedSum (*round_rows)(int64_t rows, const float* c, int64_t outputs, int8_t* integers, double* lanes);
 
   // Codes of up to 4 rows of x, all columns. offset and inverse are padded with zeros to padded columns; words are
-  // random bits (rounding becomes stochastic) or null. False if x holds a NaN or infinity.
+  // random bits, [draw][4 * columns] (rounding becomes stochastic), or null. False if x holds a NaN or infinity.
   bool (*pack_f32)(const PackedShape& shape, const float* x, int64_t rows, const float* offset, const float* inverse,
                    const uint32_t* words, uint8_t* codes);
   bool (*pack_f64)(const PackedShape& shape, const double* x, int64_t rows, const double* offset,

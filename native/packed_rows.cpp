@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 
 #include "buffer.h"
@@ -17,7 +18,8 @@ int64_t chunk_rows(int64_t columns, int64_t value_bytes) {
   return std::max<int64_t>(16, kChunkBytes / (columns * value_bytes) / 16 * 16);
 }
 
-// The block kernel's view of a grid: offset and 1 / scale in the precision of the rows, padded with zeros.
+// The block kernel's view of a grid: offset and 1 / step between levels in the precision of the rows, padded with
+// zeros. A code is the sum of the draws' levels, so that the step is draws * scale.
 template <class T>
 struct Rounding {
   Buffer<T> offset, inverse;
@@ -25,9 +27,33 @@ struct Rounding {
       : offset(shape.padded_columns()), inverse(shape.padded_columns()) {
     for (int64_t j = 0; j < shape.columns; j++) {
       offset[j] = static_cast<T>(grid.offset[j]);
-      inverse[j] = grid.scale[j] > 0 ? static_cast<T>(1.0 / grid.scale[j]) : T(0);
+      inverse[j] = grid.scale[j] > 0 ? static_cast<T>(1.0 / (shape.draws * grid.scale[j])) : T(0);
     }
   }
+};
+
+// The codes of one row, one by one.
+class CodeRow {
+ public:
+  CodeRow(const PackedShape& shape, const uint8_t* codes, int64_t row)
+      : wide_(wide_bits(shape.bits)), per_line_(line_groups(shape.bits)), shift_(std::countr_zero(per_line_)),
+        has_odd_(shape.bits % 2), row_(row % 4 * 4), line_(codes + row / 4 * 4 * shape.row_bytes()),
+        odd_(line_ + (shape.groups() >> shift_) * 64) {}
+  int operator[](int64_t j) const {
+    const auto group = static_cast<uint64_t>(j) / 16, place = static_cast<uint64_t>(j) % 16 / 4 * 16 + j % 4 + row_;
+    const uint64_t in_line = group & (per_line_ - 1);
+    const int code = line_[(group >> shift_) * 64 + place] >> in_line * wide_ & ((1 << wide_) - 1);
+    return has_odd_ ? 2 * code + (odd_[group * 8 + place / 8] >> place % 8 & 1) : code;
+  }
+
+ private:
+  const int wide_;
+  const uint64_t per_line_;
+  const int shift_;
+  const bool has_odd_;
+  const uint64_t row_;
+  const uint8_t* line_;
+  const uint8_t* odd_;
 };
 
 auto pack_kernel(float) { return active().packed->pack_f32; }
@@ -56,13 +82,13 @@ int64_t pack_rows(const PackedShape& shape, const ColumnGrid& grid, const T* x, 
   const int64_t none = rows * d;
   std::atomic<int64_t> bad{none};
   const auto task = [&](int64_t i) {
-    Buffer<uint32_t> words(stream ? 4 * d : 0);
+    Buffer<uint32_t> words(stream ? 4 * d * shape.draws : 0);
     const int64_t stop = std::min((i + 1) * chunk, padded);
     for (int64_t row = i * chunk; row < stop; row += 4) {
       const int64_t some = std::clamp<int64_t>(rows - row, 0, 4);
-      if (stream)
-        random_bits(words.get(), stream->seed, static_cast<uint64_t>((first + row) * d), static_cast<size_t>(some * d),
-                    stream->draw, stream->stream);
+      for (int draw = 0; stream && draw < shape.draws; draw++)
+        random_bits(words.get() + 4 * d * draw, stream->seed, static_cast<uint64_t>((first + row) * d),
+                    static_cast<size_t>(some * d), stream->draw + static_cast<uint32_t>(draw), stream->stream);
       if (!kernel(shape, x + std::min(row, rows) * d, some, rounding.offset.get(), rounding.inverse.get(),
                   stream ? words.get() : nullptr, codes + (first + row) * shape.row_bytes()))
         keep_least(bad, row * d + first_bad(x + row * d, some * d));
@@ -77,17 +103,12 @@ template <class T>
 bool unpack_rows(const PackedShape& shape, const ColumnGrid& grid, const uint8_t* codes, int64_t first, int64_t rows,
                  T* out, const Workers& workers) {
   const int64_t d = shape.columns, chunk = chunk_rows(d, sizeof(T));
-  const int per_line = 8 / shape.bits;  // column groups in 64 bytes
   return parallel_for((rows + chunk - 1) / chunk, workers.n_threads, workers.interrupt, [&](int64_t i) {
     for (int64_t r = i * chunk; r < std::min((i + 1) * chunk, rows); r++) {
       const int64_t row = first + r;
-      const uint8_t* line = codes + row / 4 * 4 * shape.row_bytes() + row % 4 * 4;
-      for (int64_t j = 0; j < d; j++) {
-        const int64_t group = j / 16;
-        int code = line[group / per_line * 64 + j % 16 / 4 * 16 + j % 4];
-        if (shape.bits == 4) code = group % 2 ? code >> 4 : code & 15;
-        out[r * d + j] = static_cast<T>(grid.offset[j] + grid.scale[j] * code);
-      }
+      const CodeRow codes_of_row(shape, codes, row);
+      for (int64_t j = 0; j < d; j++)
+        out[r * d + j] = static_cast<T>(grid.offset[j] + grid.scale[j] * codes_of_row[j]);
     }
   });
 }

@@ -6,11 +6,15 @@
 //
 //   Bytes, Sums, RowSums   64 bytes; 16 int32; 16 int32, or fewer that already belong to the same rows
 //   load, splat, zero      64 bytes from anywhere; the same 4 bytes 16 times; sums of 0
-//   half<BITS, H>(x)       codes of 8 bits as they are, or nibble H (0 low, 1 high) of each byte
+//   wide_codes<BITS, H>(x) codes of 8 bits as they are; else the H-th wide_bits(BITS) of each byte, times 2 if BITS is odd
+//   put<BITS, H>(x, codes) the other way: x with what wide_codes<BITS, H> will find there
+//   add_bits(x, p)         byte i plus bit i of the 8 bytes at p
+//   store_bits(p, x)       the last bit of every byte, as 8 bytes
+//   last_bit(x)            of every byte, as a byte
 //   dot<BITS>(s, u, v)     s_i += sum of 4 products u (codes, unsigned) x v (signed), exact
 //   transposed(x)          every tile transposed
 //   sum_tiles(s0..s3)      16 row sums out of four vectors, each with four partial sums of the same 4 rows
-//   store, add_to          16 int32 to memory, or onto what is there
+//   store, add_to          16 int32 (or 64 bytes) to memory, or onto what is there
 //   add_scaled             16 doubles += step * (sum - shift)
 //   round16                16 floats * factor -> int8, to nearest even
 //   Codes16, low_bytes     16 codes of a row; the low bytes of 16 integers
@@ -30,7 +34,15 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "packed.h"
+
 namespace mezzotint::MZ_NS {
+
+// Where the wide plane has a code: mask, already in its place within the code; and how far right to shift.
+template <int BITS>
+inline constexpr int kWideMask = ((1 << wide_bits(BITS)) - 1) << (BITS & 1);
+template <int BITS, int H>
+inline constexpr int kWideShift = wide_bits(BITS) * H - (BITS & 1);
 
 #if defined(MZ_ISA_avx512)
 
@@ -49,11 +61,33 @@ inline Bytes splat(const int8_t* four) {
   std::memcpy(&word, four, 4);
   return _mm512_set1_epi32(word);
 }
-template <int BITS, int H>
-inline Bytes half(Bytes x) {
-  if constexpr (BITS == 8) return x;
-  return _mm512_and_si512(H ? _mm512_srli_epi16(x, 4) : x, _mm512_set1_epi8(15));
+template <int RIGHT>
+inline Bytes shifted(Bytes x) {
+  if constexpr (RIGHT > 0) return _mm512_srli_epi16(x, RIGHT);
+  if constexpr (RIGHT < 0) return _mm512_slli_epi16(x, -RIGHT);
+  return x;
 }
+template <int BITS, int H>
+inline Bytes wide_codes(Bytes x) {
+  if constexpr (BITS == 8) return x;
+  return _mm512_and_si512(shifted<kWideShift<BITS, H>>(x), _mm512_set1_epi8(kWideMask<BITS>));
+}
+template <int BITS, int H>
+inline Bytes put(Bytes x, Bytes codes) {
+  if constexpr (BITS == 8) return codes;
+  const Bytes wide = _mm512_and_si512(codes, _mm512_set1_epi8(kWideMask<BITS>));
+  return _mm512_or_si512(x, shifted<-kWideShift<BITS, H>>(wide));
+}
+inline Bytes add_bits(Bytes x, const uint8_t* p) {
+  uint64_t bits;
+  std::memcpy(&bits, p, 8);
+  return _mm512_mask_add_epi8(x, bits, x, _mm512_set1_epi8(1));
+}
+inline void store_bits(uint8_t* p, Bytes x) {
+  const uint64_t bits = _mm512_test_epi8_mask(x, _mm512_set1_epi8(1));
+  std::memcpy(p, &bits, 8);
+}
+inline Bytes last_bit(Bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(1)); }
 template <int BITS>
 inline Sums dot(Sums s, Bytes u, Bytes v) {
   return (Sums)_mm512_dpbusd_epi32((Bytes)s, u, v);
@@ -95,7 +129,7 @@ inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
   const __m256i low = _mm256_set_m128i(r1, r0), high = _mm256_set_m128i(r3, r2);
   return _mm512_permutexvar_epi32(order, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
 }
-inline Bytes low_and_high(Bytes low, Bytes high) { return _mm512_or_si512(low, _mm512_slli_epi16(high, 4)); }
+inline void store(uint8_t* p, Bytes x) { _mm512_storeu_si512(p, x); }
 // Streaming needs alignment; the results are the same without it.
 inline void store_past_cache(uint8_t* p, Bytes x) {
   if (reinterpret_cast<uintptr_t>(p) % 64 == 0)
@@ -131,20 +165,56 @@ inline Bytes splat(const int8_t* four) {
   std::memcpy(&word, four, 4);
   return {_mm256_set1_epi32(word), _mm256_set1_epi32(word)};
 }
+template <int RIGHT>
+inline __m256i shifted(__m256i x) {
+  if constexpr (RIGHT > 0) return _mm256_srli_epi16(x, RIGHT);
+  if constexpr (RIGHT < 0) return _mm256_slli_epi16(x, -RIGHT);
+  return x;
+}
 template <int BITS, int H>
-inline __m256i half32(__m256i x) {
+inline Bytes wide_codes(Bytes x) {
   if constexpr (BITS == 8) return x;
-  return _mm256_and_si256(H ? _mm256_srli_epi16(x, 4) : x, _mm256_set1_epi8(15));
+  const __m256i mask = _mm256_set1_epi8(kWideMask<BITS>);
+  for (auto& part : x.part) part = _mm256_and_si256(shifted<kWideShift<BITS, H>>(part), mask);
+  return x;
 }
 template <int BITS, int H>
-inline Bytes half(Bytes x) {
-  return {half32<BITS, H>(x.part[0]), half32<BITS, H>(x.part[1])};
+inline Bytes put(Bytes x, Bytes codes) {
+  if constexpr (BITS == 8) return codes;
+  const __m256i mask = _mm256_set1_epi8(kWideMask<BITS>);
+  for (int i = 0; i < 2; i++)
+    x.part[i] = _mm256_or_si256(x.part[i], shifted<-kWideShift<BITS, H>>(_mm256_and_si256(codes.part[i], mask)));
+  return x;
 }
-// maddubs adds two products in 16 bits: 2 * 15 * 128 fits, 2 * 255 * 128 saturates. So 8-bit codes are split into
+// Every byte sees the byte of bits that holds its own, and subtracts -1 where its bit is set.
+inline Bytes add_bits(Bytes x, const uint8_t* p) {
+  const __m256i order = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  const __m256i own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+  for (auto& part : x.part) {
+    int32_t word;
+    std::memcpy(&word, p, 4);
+    p += 4;
+    const __m256i bits = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), order), own);
+    part = _mm256_sub_epi8(part, _mm256_cmpeq_epi8(bits, own));
+  }
+  return x;
+}
+inline void store_bits(uint8_t* p, Bytes x) {
+  for (int i = 0; i < 2; i++) {
+    const int32_t bits = _mm256_movemask_epi8(_mm256_slli_epi16(x.part[i], 7));
+    std::memcpy(p + 4 * i, &bits, 4);
+  }
+}
+inline Bytes last_bit(Bytes x) {
+  for (auto& part : x.part) part = _mm256_and_si256(part, _mm256_set1_epi8(1));
+  return x;
+}
+// maddubs adds two products in 16 bits: 2 * 31 * 128 fits, 2 * 255 * 128 saturates. So 8-bit codes are split into
 // even and odd bytes, widened, and multiplied in 16 bits with sums in 32.
 template <int BITS>
 inline __m256i dot32(__m256i s, __m256i u, __m256i v) {
-  if constexpr (BITS == 4)
+  static_assert(BITS == 8 || 2 * ((1 << BITS) - 1) * 128 < 1 << 15);
+  if constexpr (BITS < 8)
     return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(u, v), _mm256_set1_epi16(1)));
   const __m256i even = _mm256_madd_epi16(_mm256_and_si256(u, _mm256_set1_epi16(255)),
                                          _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8));
@@ -219,9 +289,8 @@ inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
   return {_mm256_set_m128i(_mm_unpackhi_epi64(a, b), _mm_unpacklo_epi64(a, b)),
           _mm256_set_m128i(_mm_unpackhi_epi64(c, d), _mm_unpacklo_epi64(c, d))};
 }
-inline Bytes low_and_high(Bytes low, Bytes high) {
-  return {_mm256_or_si256(low.part[0], _mm256_slli_epi16(high.part[0], 4)),
-          _mm256_or_si256(low.part[1], _mm256_slli_epi16(high.part[1], 4))};
+inline void store(uint8_t* p, Bytes x) {
+  for (int i = 0; i < 2; i++) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p) + i, x.part[i]);
 }
 inline void store_past_cache(uint8_t* p, Bytes x) {
   auto* q = reinterpret_cast<__m256i*>(p);
@@ -265,11 +334,47 @@ inline Bytes splat(const int8_t* four) {
   const Codes16 x = (Codes16)Sums4{word, word, word, word};
   return {{x, x, x, x}};
 }
+template <int RIGHT>
+inline Codes16 shifted(Codes16 x) {
+  if constexpr (RIGHT > 0) return x >> RIGHT;
+  if constexpr (RIGHT < 0) return x << -RIGHT;
+  return x;
+}
 template <int BITS, int H>
-inline Bytes half(Bytes x) {
-  if constexpr (BITS == 4)
+inline Bytes wide_codes(Bytes x) {
+  if constexpr (BITS < 8)
 #pragma GCC unroll 4
-    for (auto& part : x.part) part = (H ? part >> 4 : part) & 15;
+    for (auto& part : x.part) part = shifted<kWideShift<BITS, H>>(part) & kWideMask<BITS>;
+  return x;
+}
+template <int BITS, int H>
+inline Bytes put(Bytes x, const Bytes& codes) {
+  if constexpr (BITS == 8) return codes;
+  for (int i = 0; i < 4; i++) x.part[i] |= shifted<-kWideShift<BITS, H>>(codes.part[i] & kWideMask<BITS>);
+  return x;
+}
+inline Bytes add_bits(Bytes x, const uint8_t* p) {
+  const Codes16 own = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    const uint64_t words[2] = {p[2 * i] * 0x0101010101010101u, p[2 * i + 1] * 0x0101010101010101u};
+    Codes16 bits;
+    std::memcpy(&bits, words, 16);
+    x.part[i] -= (Codes16)((bits & own) == own);  // a comparison that holds is -1
+  }
+  return x;
+}
+inline void store_bits(uint8_t* p, const Bytes& x) {
+  uint8_t bytes[64];
+  std::memcpy(bytes, x.part, 64);
+  for (int i = 0; i < 8; i++) {
+    p[i] = 0;
+    for (int b = 0; b < 8; b++) p[i] |= static_cast<uint8_t>((bytes[8 * i + b] & 1) << b);
+  }
+}
+inline Bytes last_bit(Bytes x) {
+#pragma GCC unroll 4
+  for (auto& part : x.part) part &= 1;
   return x;
 }
 // A product of bytes fits 16 bits (255 * 128 < 2^15), a sum of two may not: products first, then 32-bit sums.
@@ -340,11 +445,8 @@ inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
     for (int r = 0; r < 4; r++) out[4 * tile + r] = in[4 * r + tile];
   return load(out);
 }
-inline Bytes low_and_high(Bytes low, const Bytes& high) {
-  for (int i = 0; i < 4; i++) low.part[i] |= high.part[i] << 4;
-  return low;
-}
-inline void store_past_cache(uint8_t* p, const Bytes& x) { std::memcpy(p, x.part, 64); }
+inline void store(uint8_t* p, const Bytes& x) { std::memcpy(p, x.part, 64); }
+inline void store_past_cache(uint8_t* p, const Bytes& x) { store(p, x); }
 inline void finish_stores() {}
 inline void prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
 inline void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }

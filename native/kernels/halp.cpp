@@ -1,6 +1,6 @@
 #include "halp.h"
 
-#include "simd.h"  // first: vec.h, below, has a load and a store of its own
+#include "codes.h"  // first: vec.h, below, has a load and a store of its own
 
 #include "halp_bits.h"
 #include "rows.h"
@@ -22,28 +22,43 @@ constexpr int groups_ahead = 2;  // row groups of a tile that margins prefetch; 
 // 64 bytes of codes or offsets; vec.h has a load of its own.
 MZ_INLINE Bytes bytes_at(const void* p) { return load(p); }
 
-// Adds the products of one chunk (64 bytes of a row group: one column group, or with 4 bits two) to C outputs.
-template <int bits, int C>
-MZ_INLINE void add_chunk(Sums* total, int64_t step, const Bytes& codes, const int8_t* z, int64_t stride, int64_t chunk) {
-#pragma GCC unroll 8
-  for (int k = 0; k < C; k++) {
-    const int8_t* const vector = z + k * stride + chunk * (8 / bits) * 64;
-    total[k * step] = dot<bits>(total[k * step], half<bits, 0>(codes), bytes_at(vector));
-    if constexpr (bits == 4) total[k * step] = dot<bits>(total[k * step], half<bits, 1>(codes), bytes_at(vector + 64));
+// Where the parts of a row group lie; a chunk is a line of 64 bytes and its last bits, one to four column groups.
+template <int bits>
+struct RowGroups {
+  static constexpr int per_chunk = line_groups(bits);
+  int64_t chunks, bytes;
+  explicit RowGroups(int64_t padded) : chunks(padded / (16 * per_chunk)), bytes(padded * bits / 2) {}
+  int64_t line(int64_t g, int64_t chunk) const { return g * bytes + chunk * kLine; }
+  int64_t odd(int64_t g, int64_t chunk) const { return g * bytes + chunks * kLine + chunk * per_chunk * kOddBytes; }
+  MZ_INLINE void prefetch_chunk(const uint8_t* tile, int64_t g, int64_t chunk) const {
+    prefetch(tile + line(g, chunk));
+    if constexpr (bits % 2) prefetch(tile + odd(g, chunk));
   }
+};
+
+// Adds the products of one chunk to C outputs; z is where its first column group begins.
+template <int bits, int C, int H = 0>
+MZ_INLINE void add_chunk(Sums* total, int64_t step, const Bytes& line, const uint8_t* odd, const int8_t* z,
+                         int64_t stride) {
+  const Bytes codes = codes_of<bits, H>(line, odd);
+#pragma GCC unroll 8
+  for (int k = 0; k < C; k++) total[k * step] = dot<bits>(total[k * step], codes, bytes_at(z + k * stride));
+  if constexpr (H + 1 < line_groups(bits)) add_chunk<bits, C, H + 1>(total, step, line, odd, z + 64, stride);
 }
 
 template <int bits, int C>
 MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums, const uint8_t* next) {
-  const int64_t chunks = padded * bits / 128, group_bytes = chunks * 64;
+  const RowGroups<bits> groups(padded);
   Sums total[4 * C];
 #pragma GCC unroll 32
   for (auto& sum : total) sum = zero();
-  for (int64_t chunk = 0; chunk < chunks; chunk++) {
+  for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
+    const int8_t* const here = z + chunk * groups.per_chunk * 64;
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
-      if (next && g < groups_ahead) prefetch(next + g * group_bytes + chunk * 64);
-      add_chunk<bits, C>(total + g, 4, bytes_at(tile + g * group_bytes + chunk * 64), z, padded * spread, chunk);
+      if (next && g < groups_ahead) groups.prefetch_chunk(next, g, chunk);
+      add_chunk<bits, C>(total + g, 4, bytes_at(tile + groups.line(g, chunk)), tile + groups.odd(g, chunk), here,
+                         padded * spread);
     }
   }
 #pragma GCC unroll 8
@@ -65,41 +80,37 @@ void margins_of(const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K,
 
 void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
              const uint8_t* next) {
-  (bits == 8 ? margins_of<8> : margins_of<4>)(tile, padded, z, K, sums, next);
-}
-
-template <int bits, int H, int C>
-MZ_INLINE void add_columns(Sums* total, const Bytes& codes, const int8_t* c) {
-  const Bytes columns = transposed(half<bits, H>(codes));
-#pragma GCC unroll 8
-  for (int k = 0; k < C; k++) total[k] = dot<bits>(total[k], columns, splat(c + k * slab_rows));
+  with_width(bits, [&](auto width) { margins_of<decltype(width)::value>(tile, padded, z, K, sums, next); });
 }
 
 template <int bits, int C>
 MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c,
                              int32_t* products, const uint8_t* const* next) {
-  constexpr int per_chunk = 8 / bits;
-  const int64_t chunks = padded * bits / 128, group_bytes = chunks * 64;
-  for (int64_t chunk = 0; chunk < chunks; chunk++) {
+  constexpr int per_chunk = line_groups(bits);
+  const RowGroups<bits> groups(padded);
+  for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
     Sums total[per_chunk][C];
-#pragma GCC unroll 2
-    for (auto& sums : total)
 #pragma GCC unroll 4
+    for (auto& sums : total)
+#pragma GCC unroll 8
       for (auto& sum : sums) sum = zero();
     for (int64_t t = 0; t < n_tiles; t++) {
-      const uint8_t* const here = tiles[t] + chunk * 64;
 #pragma GCC unroll 4
       for (int g = 0; g < 4; g++) {
-        if (next && g >= groups_ahead) prefetch(next[t] + chunk * 64 + g * group_bytes);
-        const Bytes codes = bytes_at(here + g * group_bytes);
-        const int8_t* const four = c + t * tile_rows + 4 * g;
-        add_columns<bits, 0, C>(total[0], codes, four);
-        if constexpr (bits == 4) add_columns<bits, 1, C>(total[1], codes, four);
+        if (next && g >= groups_ahead) groups.prefetch_chunk(next[t], g, chunk);
+        Bytes columns[per_chunk];
+        transposed_codes<bits>(line_of_columns<bits>(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk),
+                               columns);
+#pragma GCC unroll 4
+        for (int part = 0; part < per_chunk; part++)
+#pragma GCC unroll 8
+          for (int k = 0; k < C; k++)
+            total[part][k] = dot<bits>(total[part][k], columns[part], splat(c + k * slab_rows + t * tile_rows + 4 * g));
       }
     }
-#pragma GCC unroll 2
-    for (int part = 0; part < per_chunk; part++)
 #pragma GCC unroll 4
+    for (int part = 0; part < per_chunk; part++)
+#pragma GCC unroll 8
       for (int k = 0; k < C; k++) store(products + k * padded + (chunk * per_chunk + part) * 16, total[part][k]);
   }
 }
@@ -117,7 +128,27 @@ void gradient_of(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, c
 
 void gradient(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
               int32_t* products, const uint8_t* const* next) {
-  (bits == 8 ? gradient_of<8> : gradient_of<4>)(tiles, n_tiles, padded, c, K, products, next);
+  with_width(bits, [&](auto width) {
+    gradient_of<decltype(width)::value>(tiles, n_tiles, padded, c, K, products, next);
+  });
+}
+
+template <int bits>
+void odd_counts_of(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, int32_t* counts) {
+  static const int8_t ones[4] = {1, 1, 1, 1};
+  const RowGroups<bits> groups(padded);
+  for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
+    Sums total[groups.per_chunk] = {};
+    for (int64_t t = 0; t < n_tiles; t++)
+      for (int g = 0; g < 4; g++)
+        count_odd<bits>(bytes_at(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk), splat(ones), total);
+    for (int part = 0; part < groups.per_chunk; part++)
+      store(counts + (chunk * groups.per_chunk + part) * 16, total[part]);
+  }
+}
+
+void odd_counts(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, int32_t* counts) {
+  with_width(bits, [&](auto width) { odd_counts_of<decltype(width)::value>(tiles, n_tiles, padded, counts); });
 }
 
 MZ_INLINE F32 smaller(const F32& a, const F32& b) {  // b's NaN stays
@@ -300,7 +331,7 @@ void add(float* sums, const float* x, int64_t padded) {
 
 extern const HalpKernels halp;
 const HalpKernels halp = {
-    margins, gradient, quantise, collect, collect_floats, descend, round, adopt, halve, add,
+    margins, gradient, odd_counts, quantise, collect, collect_floats, descend, round, adopt, halve, add,
 };
 
 }  // namespace mezzotint::MZ_NS

@@ -2,16 +2,14 @@
 
 #include <bit>
 
-#include "simd.h"
+#include "codes.h"
 
 namespace mezzotint::MZ_NS {
 namespace {
 
 // Arrays of vectors become registers only if every loop over them is unrolled.
 #define MZ_UNROLL _Pragma("GCC unroll 8")
-#define MZ_INLINE inline __attribute__((always_inline))
 
-constexpr int64_t kLine = 64;               // bytes of one row group in one column group (8 bits) or two (4 bits)
 constexpr int64_t kSliceBytes = 32 * 1024;  // vectors of a column slice: they stay in L1 while the rows stream by
 constexpr int kSliceVectors = 24;
 
@@ -19,6 +17,7 @@ constexpr int kSliceVectors = 24;
 
 struct RowSlice {
   const uint8_t* codes;   // 16 rows, from some column on
+  const uint8_t* odd;     // their last bits, for odd widths
   int64_t stride;         // bytes of a row group of 4 rows
   int64_t groups;         // column groups in the slice
   const int8_t* vectors;  // [column group][n_vectors][64]
@@ -27,17 +26,21 @@ struct RowSlice {
   int64_t next_step;
 };
 
-template <int BITS, int H, int V>
-MZ_INLINE void row_step(const RowSlice& slice, const uint8_t* line, const int8_t* vectors, RowSums (&sums)[4][V]) {
+// What 16 rows add in the column groups of a line from H on.
+template <int BITS, int V, int H = 0>
+MZ_INLINE void row_step(const RowSlice& slice, const uint8_t* line, const uint8_t* odd, const int8_t* vectors,
+                        RowSums (&sums)[4][V]) {
   Bytes codes[4];
   MZ_UNROLL
-  for (int r = 0; r < 4; r++) codes[r] = half<BITS, H>(load(line + r * slice.stride));
+  for (int r = 0; r < 4; r++) codes[r] = codes_of<BITS, H>(load(line + r * slice.stride), odd + r * slice.stride);
   MZ_UNROLL
   for (int v = 0; v < V; v++) {
     const Bytes w = load(vectors + v * kVectorBytes);
     MZ_UNROLL
     for (int r = 0; r < 4; r++) sums[r][v] = dot<BITS>(sums[r][v], codes[r], w);
   }
+  if constexpr (H + 1 < line_groups(BITS))
+    row_step<BITS, V, H + 1>(slice, line, odd, vectors + slice.n_vectors * kVectorBytes, sums);
 }
 
 // V vectors times 16 rows; out[v * out_stride + row] += the sums of this slice.
@@ -48,19 +51,16 @@ void row_tile(RowSlice& slice, int64_t first_vector, int32_t* out, int64_t out_s
   for (auto& row : sums)
     MZ_UNROLL
     for (auto& s : row) s = RowSums{};
-  const uint8_t* line = slice.codes;
-  const uint8_t* next = slice.next;
+  constexpr int kAhead = 4 * BITS / wide_bits(BITS);  // cache lines of a line in 4 row groups
+  const uint8_t *line = slice.codes, *odd = slice.odd, *next = slice.next;
   const int8_t* vectors = slice.vectors + first_vector * kVectorBytes;
-  const int64_t step = slice.n_vectors * kVectorBytes;
-  for (int64_t g = 0; g < slice.groups; g += 8 / BITS, line += kLine, next += slice.next_step) {
+  const int64_t step = line_groups(BITS) * slice.n_vectors * kVectorBytes;
+  for (int64_t g = 0; g < slice.groups; g += line_groups(BITS), line += kLine, next += slice.next_step) {
     MZ_UNROLL
-    for (int r = 0; r < 4; r++) prefetch_near(next + r * kLine);
-    row_step<BITS, 0>(slice, line, vectors, sums);
+    for (int r = 0; r < kAhead; r++) prefetch_near(next + r * kLine);
+    row_step<BITS>(slice, line, odd, vectors, sums);
+    odd += line_groups(BITS) * kOddBytes;
     vectors += step;
-    if constexpr (BITS == 4) {
-      row_step<BITS, 1>(slice, line, vectors, sums);
-      vectors += step;
-    }
   }
   slice.next = next;
   out += first_vector * out_stride;
@@ -82,15 +82,16 @@ void row_tiles(RowSlice& slice, int64_t first, int64_t last, int32_t* out, int64
 template <int BITS>
 void row_slices(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int64_t first, int64_t last,
                 int32_t* sums) {
-  const int64_t stride = block.groups * kLine * BITS / 8, width = kSliceBytes / kVectorBytes / (last - first) / 2 * 2;
+  const int64_t stride = block.stride(), width = kSliceBytes / kVectorBytes / (last - first) / 4 * 4;
   for (int64_t g = 0; g < block.groups; g += width) {
-    RowSlice slice{block.codes + g * kLine * BITS / 8, stride, block.groups - g < width ? block.groups - g : width,
+    RowSlice slice{block.codes + g / line_groups(BITS) * kLine, block.codes + block.wide_bytes() + g * kOddBytes,
+                   stride, block.groups - g < width ? block.groups - g : width,
                    vectors + g * n_vectors * kVectorBytes, n_vectors, block.codes, 0};
     if (first == 0 && g == 0) {
-      const int64_t steps = slice.groups * BITS / 8 * ((last + kRowVectors - 1) / kRowVectors);
+      const int64_t steps = slice.groups / line_groups(BITS) * ((last + kRowVectors - 1) / kRowVectors);
       slice.next_step = (4 * stride / kLine + steps - 1) / steps * kLine;
     }
-    for (int64_t r = 0; r < block.rows; r += 16, slice.codes += 4 * stride) {
+    for (int64_t r = 0; r < block.rows; r += 16, slice.codes += 4 * stride, slice.odd += 4 * stride) {
       if (slice.next_step) slice.next = slice.codes + 4 * stride;
       row_tiles<BITS>(slice, first, last, sums + r, block.rows);
     }
@@ -101,14 +102,16 @@ void row_dots(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, 
   std::memset(sums, 0, static_cast<size_t>(n_vectors * block.rows) * sizeof(int32_t));
   for (int64_t first = 0; first < n_vectors; first += kSliceVectors) {
     const int64_t last = first + kSliceVectors < n_vectors ? first + kSliceVectors : n_vectors;
-    (block.bits == 8 ? row_slices<8> : row_slices<4>)(block, vectors, n_vectors, first, last, sums);
+    with_width(block.bits, [&](auto width) {
+      row_slices<decltype(width)::value>(block, vectors, n_vectors, first, last, sums);
+    });
   }
 }
 
 // ---- row coefficients times codes ----
 
 void bring_near(const CodeBlock& block) {
-  const int64_t bytes = block.rows * block.groups * 2 * block.bits;
+  const int64_t bytes = block.rows / 4 * block.stride();
   for (int64_t i = 0; i < bytes; i += kLine) static_cast<void>(*static_cast<const volatile uint8_t*>(block.codes + i));
 }
 
@@ -123,26 +126,27 @@ struct ColumnTile {
 // busy with the first lines of the block that follows.
 template <int BITS, int G, int V>
 void column_tile(const ColumnTile& tile, double* totals) {
-  constexpr int kLines = G * BITS / 8;
-  const int64_t stride = tile.block.groups * kLine * BITS / 8;
+  constexpr int kGroups = line_groups(BITS), kLines = G / kGroups;
+  const int64_t stride = tile.block.stride();
   Sums sums[G][V];
   MZ_UNROLL
   for (auto& column : sums)
     MZ_UNROLL
     for (auto& s : column) s = Sums{};
-  const uint8_t* line = tile.block.codes + tile.group * kLine * BITS / 8;
+  const uint8_t* line = tile.block.codes + tile.group / kGroups * kLine;
+  const uint8_t* odd = tile.block.codes + tile.block.wide_bytes() + tile.group * kOddBytes;
   const int8_t* integers = tile.rows.integers + 4 * tile.output;
   const uint8_t* ahead = tile.block.codes + tile.block.rows / 4 * (stride + tile.group / G * kLine);
-  for (int64_t r = 0; r < tile.block.rows; r += 4, line += stride, integers += 4 * tile.rows.outputs) {
+  for (int64_t r = 0; r < tile.block.rows; r += 4, line += stride, odd += stride, integers += 4 * tile.rows.outputs) {
     prefetch(ahead);
     ahead += kLine;
+    if constexpr (BITS % 2) prefetch_near(odd + stride);
     Bytes codes[G];
     MZ_UNROLL
     for (int i = 0; i < kLines; i++) {
       prefetch_near(line + stride + i * kLine);
-      const Bytes x = transposed(load(line + i * kLine));
-      codes[i * 8 / BITS] = half<BITS, 0>(x);
-      if constexpr (BITS == 4) codes[2 * i + 1] = half<BITS, 1>(x);
+      transposed_codes<BITS>(line_of_columns<BITS>(line + i * kLine), odd + i * kGroups * kOddBytes,
+                             codes + i * kGroups);
     }
     MZ_UNROLL
     for (int v = 0; v < V; v++) {
@@ -177,11 +181,40 @@ void column_dots_bits(const CodeBlock& block, const RoundedRows& rows, double* t
   if constexpr (kOutputs >= 2)
     for (; rows.outputs <= 2 && g + 8 <= block.groups; g += 8) column_outputs<BITS, 8, 2>(block, rows, g, 0, totals);
   for (; g + 4 <= block.groups; g += 4) column_outputs<BITS, 4, kOutputs>(block, rows, g, 0, totals);
-  for (; g < block.groups; g += 8 / BITS) column_outputs<BITS, 8 / BITS, kOutputs>(block, rows, g, 0, totals);
+  constexpr int kLeast = line_groups(BITS);
+  for (; g < block.groups; g += kLeast) column_outputs<BITS, kLeast, kOutputs>(block, rows, g, 0, totals);
 }
 
 void column_dots(const CodeBlock& block, const RoundedRows& rows, double* totals) {
-  (block.bits == 8 ? column_dots_bits<8> : column_dots_bits<4>)(block, rows, totals);
+  with_width(block.bits, [&](auto width) { column_dots_bits<decltype(width)::value>(block, rows, totals); });
+}
+
+// ---- odd codes of two draws ----
+
+// Adds the rows of one row group in the column groups of a line from H on.
+template <int BITS, int H = 0>
+MZ_INLINE void add_weighted_odd(const uint8_t* line, const uint8_t* odd, int64_t rows, const double* weights,
+                                double* totals) {
+  uint8_t bits[64];
+  store(bits, odd_codes<BITS, H>(load(line), odd));
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < 16; j++) totals[16 * H + j] += weights[r] * bits[j / 4 * 16 + 4 * r + j % 4];
+  if constexpr (H + 1 < line_groups(BITS)) add_weighted_odd<BITS, H + 1>(line, odd, rows, weights, totals);
+}
+
+template <int BITS>
+void add_odd_of(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
+  constexpr int kGroups = line_groups(BITS);
+  for (int64_t r = 0; r < rows; r += 4) {
+    const uint8_t* group = block.codes + r / 4 * block.stride();
+    for (int64_t g = 0; g < block.groups; g += kGroups)
+      add_weighted_odd<BITS>(group + g / kGroups * kLine, group + block.wide_bytes() + g * kOddBytes,
+                             rows - r < 4 ? rows - r : 4, weights + r, totals + g * 16);
+  }
+}
+
+void add_odd(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
+  with_width(block.bits, [&](auto width) { add_odd_of<decltype(width)::value>(block, rows, weights, totals); });
 }
 
 // ---- row-wise steps ----
@@ -306,18 +339,23 @@ struct Packer {
   const T* offset;
   const T* inverse;
   const uint32_t* words;
+  int draws;
   Bounder<T> bounder;
 
   // 16 codes of a row, without reading past its end; 0 for rows and columns that do not exist.
   __attribute__((noinline)) Codes16 codes_at_edge(int64_t r, int64_t column) {
     T values[16] = {};
-    uint32_t some_words[16] = {};
     const int64_t count = columns - column < 16 ? columns - column : 16;
     if (r >= rows || count <= 0) return Codes16{};
     std::memcpy(values, x + r * columns + column, static_cast<size_t>(count) * sizeof(T));
     if (!words) return bounder.nearest(values, offset + column, inverse + column);
-    std::memcpy(some_words, words + r * columns + column, static_cast<size_t>(count) * sizeof(uint32_t));
-    return bounder.stochastic(values, offset + column, inverse + column, some_words);
+    Codes16 sum{};
+    for (int draw = 0; draw < draws; draw++) {
+      uint32_t some_words[16] = {};
+      std::memcpy(some_words, words + (4 * draw + r) * columns + column, static_cast<size_t>(count) * sizeof(uint32_t));
+      sum = sum + bounder.stochastic(values, offset + column, inverse + column, some_words);  // no byte overflows
+    }
+    return sum;
   }
   Bytes edge_tiles(int64_t column) {
     return tiles(codes_at_edge(0, column), codes_at_edge(1, column), codes_at_edge(2, column),
@@ -331,37 +369,49 @@ struct Packer {
   }
 };
 
+// A line with the codes of its column groups from H on; their last bits go to `odd`.
+template <int BITS, int H = 0, class Tiles>
+MZ_INLINE Bytes packed_line(Bytes line, int64_t column, uint8_t* odd, Tiles tiles_at) {
+  const Bytes codes = tiles_at(column + 16 * H);
+  line = put<BITS, H>(line, codes);
+  if constexpr (BITS % 2) store_bits(odd + H * kOddBytes, codes);
+  if constexpr (H + 1 < line_groups(BITS)) return packed_line<BITS, H + 1>(line, column, odd, tiles_at);
+  return line;
+}
+
 template <class T, int BITS>
 bool pack_bits(const PackedShape& shape, Packer<T> packer, uint8_t* codes) {
-  constexpr int64_t kWidth = 128 / BITS;  // columns of a line
+  constexpr int64_t kWidth = 16 * line_groups(BITS);  // columns of a line
+  constexpr int64_t kLineOdd = line_groups(BITS) * kOddBytes;
   const int64_t inner = packer.rows == 4 && !packer.words ? shape.columns / kWidth * kWidth : 0;
   const int64_t padded = shape.padded_columns();
   int64_t column = 0;
+  uint8_t* odd = codes + padded / kWidth * kLine;
   const T* next = packer.x + 4 * packer.columns;  // the following rows, in the order of memory
-  for (; column < inner; column += kWidth, codes += kLine, next += 4 * kWidth) {
+  const auto inner_tiles = [&](int64_t c) __attribute__((always_inline)) { return packer.inner_tiles(c); };
+  const auto edge_tiles = [&](int64_t c) __attribute__((always_inline)) { return packer.edge_tiles(c); };
+  for (; column < inner; column += kWidth, codes += kLine, odd += kLineOdd, next += 4 * kWidth) {
     for (int64_t i = 0; i < 4 * kWidth; i += kLine / static_cast<int64_t>(sizeof(T))) prefetch_near(next + i);
-    const Bytes low = packer.inner_tiles(column);
-    store_past_cache(codes, BITS == 8 ? low : low_and_high(low, packer.inner_tiles(column + 16)));
+    store_past_cache(codes, packed_line<BITS>(Bytes{}, column, odd, inner_tiles));
   }
-  for (; column < padded; column += kWidth, codes += kLine) {
-    const Bytes low = packer.edge_tiles(column);
-    store_past_cache(codes, BITS == 8 ? low : low_and_high(low, packer.edge_tiles(column + 16)));
-  }
+  for (; column < padded; column += kWidth, codes += kLine, odd += kLineOdd)
+    store_past_cache(codes, packed_line<BITS>(Bytes{}, column, odd, edge_tiles));
   return packer.bounder.finite();
 }
 
 template <class T>
 bool pack(const PackedShape& shape, const T* x, int64_t rows, const T* offset, const T* inverse,
           const uint32_t* words, uint8_t* codes) {
-  const T limit = static_cast<T>((1 << shape.bits) - 1);
-  const Packer<T> packer{x, rows, shape.columns, offset, inverse, words, {typename Bounder<T>::Values{} + limit}};
-  return (shape.bits == 8 ? pack_bits<T, 8> : pack_bits<T, 4>)(shape, packer, codes);
+  const T limit = static_cast<T>(shape.last_level());
+  const Packer<T> packer{x,       rows,  shape.columns, offset,
+                         inverse, words, shape.draws,   {typename Bounder<T>::Values{} + limit}};
+  return with_width(shape.bits, [&](auto width) { return pack_bits<T, decltype(width)::value>(shape, packer, codes); });
 }
 
 }  // namespace
 
 extern const PackedKernels packed;
-const PackedKernels packed = {row_dots, bring_near, column_dots,   margins,     weigh, weigh_softmax,
-                              round_rows, pack<float>, pack<double>, finish_stores};
+const PackedKernels packed = {row_dots, bring_near,    column_dots, add_odd,     margins,      weigh,
+                              weigh_softmax, round_rows, pack<float>, pack<double>, finish_stores};
 
 }  // namespace mezzotint::MZ_NS

@@ -23,6 +23,11 @@ def test_info_tells_the_precisions_of_planes(run, files):
     assert "no damage" in run("info", files / "rows", "--verify").stdout
 
 
+def test_two_draws_are_told(run, files):
+    assert run("pack", files / "X.npy", "--bits", 4, "--draws", 2, "--out", files / "rows").exit_code == 0
+    assert "5 bits per value: the sum of 2 draws of 4" in run("info", files / "rows").stdout
+
+
 def test_damage_is_exit_code_1_where_it_is_looked_for(run, files):
     run("pack", files / "X.npy", "--out", files / "rows")
     path = files / "rows" / "shard-00000.safetensors"

@@ -1,6 +1,7 @@
 """Would catch: codes stored elsewhere than documented, segments or blocks that depend on more than the shape.
 
-Seen to fail when the two nibbles of a byte were swapped and when the last segment was dropped.
+Seen to fail when the two nibbles of a byte were swapped, when the last bits came before the lines and when
+the last segment was dropped.
 """
 
 import numpy as np
@@ -15,30 +16,44 @@ from mezzotint.kernels.layout import MAX_COLUMNS, MAX_SEGMENTS
 SHAPES = {"n_rows": st.integers(0, 10**8), "n_columns": st.integers(1, MAX_COLUMNS)}
 
 
-def place(layout, i, j):
-    """Byte and shift of the code of row i, column j, as the docstring of Layout words it."""
-    line_columns = 16 if layout.bits == 8 else 32
-    line, group = j // line_columns, j // 16
+WIDE_BITS = {8: 8, 5: 4, 4: 4, 3: 2, 2: 2}
+WIDTHS = st.sampled_from([(8, 1), (4, 1), (8, 2), (5, 2), (4, 2), (3, 2), (2, 2)])
+
+
+def places(layout, i, j):
+    """(byte, shift) of the code of row i, column j, and of its last bit, as the docstring of Layout says."""
+    wide = WIDE_BITS[layout.bits]
+    line_columns = 16 * 8 // wide
     lines_per_row = layout.padded_columns // line_columns
-    tile, row, column = j % 16 // 4, i % 4, j % 4
-    byte = (i // 4 * lines_per_row + line) * 64 + tile * 16 + row * 4 + column
-    return byte, 4 if layout.bits == 4 and group % 2 else 0
+    row_group = i // 4 * (lines_per_row * 64 + (layout.padded_columns // 16 * 8 if layout.bits % 2 else 0))
+    in_line = j % 16 // 4 * 16 + i % 4 * 4 + j % 4
+    line = row_group + j // line_columns * 64 + in_line, j % line_columns // 16 * wide
+    last = row_group + lines_per_row * 64 + j // 16 * 8 + in_line // 8, in_line % 8
+    return line, last
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_every_code_lies_where_the_layout_says(bits, kernel_set):
+def stored(layout, codes):
+    wanted = np.zeros(layout.n_bytes, np.uint8)
+    for (i, j), code in np.ndenumerate(codes):
+        line, last = places(layout, i, j)
+        if layout.bits % 2:
+            wanted[last[0]] |= np.uint8(int(code) % 2 << last[1])
+        wanted[line[0]] |= np.uint8(int(code) >> layout.bits % 2 << line[1])
+    return wanted
+
+
+@pytest.mark.parametrize(("bits", "n_draws"), [(8, 1), (4, 1), (8, 2), (5, 2), (4, 2), (3, 2), (2, 2)])
+def test_every_code_lies_where_the_layout_says(bits, n_draws, kernel_set):
     from mezzotint.kernels import ops
 
-    layout = Layout(n_rows=21, n_columns=50, bits=bits)
-    x = np.random.default_rng(0).integers(0, 2**bits, (21, 50)).astype(np.float32)
+    layout = Layout(n_rows=21, n_columns=90, bits=bits, n_draws=n_draws)
+    x = np.random.default_rng(0).integers(0, n_draws * layout.last_level + 1, (21, 90)).astype(np.float32)
     codes = np.full(layout.n_bytes, 77, np.uint8)
-    ops().pack_rows(x, layout, np.zeros(50), np.ones(50), codes, 0)
-    wanted = np.zeros(layout.n_bytes, np.uint8)
-    for i in range(21):
-        for j in range(50):
-            byte, shift = place(layout, i, j)
-            wanted[byte] |= np.uint8(int(x[i, j]) << shift)
-    np.testing.assert_array_equal(codes, wanted)
+    ops().pack_rows(x, layout, np.zeros(90), np.ones(90), codes, 0, rounding="stochastic")
+    values = np.empty_like(x)
+    ops().unpack_rows(codes, layout, np.zeros(90), np.ones(90), 0, 21, values)
+    assert np.abs(values - x).max() <= n_draws - 1  # two draws of half a level: 0, 1 or 2
+    np.testing.assert_array_equal(codes, stored(layout, values))
 
 
 @given(**SHAPES)
@@ -51,20 +66,23 @@ def test_segments_cover_all_rows_in_multiples_of_16(n_rows, n_columns):
     assert (bounds[:-1] % 16 == 0).all()
 
 
-@given(**SHAPES, bits=st.sampled_from([4, 8]))
-def test_sizes_fit_together(n_rows, n_columns, bits):
-    layout = Layout(n_rows=n_rows, n_columns=n_columns, bits=bits)
+@given(**SHAPES, width=WIDTHS)
+def test_sizes_fit_together(n_rows, n_columns, width):
+    bits, n_draws = width
+    layout = Layout(n_rows=n_rows, n_columns=n_columns, bits=bits, n_draws=n_draws)
     assert 0 <= layout.padded_rows - n_rows < 16
-    assert 0 <= layout.padded_columns - n_columns < 128 // bits
+    assert 0 <= layout.padded_columns - n_columns < 128 // WIDE_BITS[bits]
+    assert n_draws * layout.last_level < 2**bits
+    assert 2**layout.level_bits == layout.last_level + 1
     assert layout.n_bytes == layout.padded_rows * layout.padded_columns * bits // 8
     assert layout.block_rows % 16 == 0
     assert 16 <= layout.block_rows <= 512
     assert layout.n_bytes % 64 == 0
 
 
-@given(n_rows=st.integers(1, 200), n_columns=st.integers(1, 200), bits=st.sampled_from([4, 8]))
-def test_memory_for_codes_starts_at_a_cache_line(n_rows, n_columns, bits):
-    layout = Layout(n_rows=n_rows, n_columns=n_columns, bits=bits)
+@given(n_rows=st.integers(1, 200), n_columns=st.integers(1, 200), width=WIDTHS)
+def test_memory_for_codes_starts_at_a_cache_line(n_rows, n_columns, width):
+    layout = Layout(n_rows=n_rows, n_columns=n_columns, bits=width[0], n_draws=width[1])
     codes = layout.empty_codes()
     assert codes.shape == (layout.n_bytes,)
     assert codes.ctypes.data % 64 == 0
@@ -79,7 +97,9 @@ def test_no_rows_are_no_segments():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"bits": 5}, ParameterError, "bits=5; allowed: 4 or 8"),
+        ({"bits": 5}, ParameterError, "bits=5; allowed: 4 or 8 with n_draws=1"),
+        ({"bits": 6, "n_draws": 2}, ParameterError, "bits=6; allowed: 2 or 3 or 4 or 5 or 8 with n_draws=2"),
+        ({"n_draws": 3}, ParameterError, "n_draws=3; allowed: 1 or 2"),
         ({"n_rows": -1}, DataError, "n_rows=-1; a matrix has 0 rows or more"),
         ({"n_columns": 0}, DataError, "n_columns=0; a packed matrix has 1 to 65536 columns"),
         ({"n_columns": 65_537}, DataError, "n_columns=65537; a packed matrix has 1 to 65536 columns"),

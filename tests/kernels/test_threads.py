@@ -70,6 +70,10 @@ def packed_curvature(p, n_threads):
     return out, partials
 
 
+def odd_counts(p, n_threads):
+    return native.odd_counts(p.codes, p.layout, p.weights, n_threads=n_threads)
+
+
 def exact_pass(p, n_threads):
     phi = np.zeros((N_OUTPUTS, N_ROWS))
     sums = native.exact_pass(
@@ -147,6 +151,7 @@ OPERATIONS = [
     packed_margins,
     packed_gradient,
     packed_curvature,
+    odd_counts,
     exact_pass,
     float_margins,
     float_gradient,

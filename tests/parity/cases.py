@@ -7,9 +7,10 @@ import numpy as np
 from mezzotint.kernels import Layout
 
 ROWS = (0, 1, 15, 16, 17, 31, 33, 61)
-COLUMNS = (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 211)
+COLUMNS = (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 211)
 OUTPUTS = (1, 2, 3, 5, 12)
 FILLS = ("random", "zeros", "largest")
+WIDTHS = (8, 5, 4, 3, 2)
 
 
 def read_only(array):
@@ -26,10 +27,12 @@ class Case:
     bits: int
     outputs: int = 1
     fill: str = "random"
+    n_draws: int = 0  # as few as the width allows
 
     @property
     def layout(self):
-        return Layout(n_rows=self.rows, n_columns=self.columns, bits=self.bits)
+        n_draws = self.n_draws or (1 if self.bits in (4, 8) else 2)
+        return Layout(n_rows=self.rows, n_columns=self.columns, bits=self.bits, n_draws=n_draws)
 
     def rng(self, purpose):
         return np.random.default_rng([self.rows, self.columns, self.bits, self.outputs, purpose])

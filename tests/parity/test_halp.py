@@ -29,10 +29,12 @@ def make_rows(rng, loss, n, K, weighted):
 
 def make_case(loss, n, d, bits, K, *, weighted=False, per_batch=4, passes=2, step=1e-4, quantum=1e-4, seed=0):
     rng = np.random.default_rng([n, d, bits, K, seed])
-    layout = Layout(n_rows=n, n_columns=d, bits=bits)
+    n_draws = 1 if bits in (4, 8) else 2
+    layout = Layout(n_rows=n, n_columns=d, bits=bits, n_draws=n_draws)
     codes = np.empty(layout.n_bytes, np.uint8)
     x = rng.standard_normal((n, d)) * 2**bits / 6 + layout.mid_code
-    reference.pack_rows(x, layout, np.zeros(d), np.ones(d), codes, 0)
+    how = {"rounding": "stochastic" if n_draws == 2 else "nearest"}
+    reference.pack_rows(x, layout, np.zeros(d), np.ones(d), codes, 0, **how)
     tiles = -(-n // 16)
     n_batches = max(1, tiles // per_batch)
     model = EpochModel(
@@ -68,7 +70,7 @@ EDGES = [
 ]
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 5, 4, 3, 2])
 @pytest.mark.parametrize(("n", "d"), EDGES)
 @pytest.mark.parametrize("isa", ISAS)
 def test_a_compiled_epoch_equals_the_reference_bit_for_bit(isa, n, d, bits):
@@ -135,9 +137,11 @@ def test_the_float_epoch_has_the_same_bits_everywhere_and_is_close_to_the_refere
     )
 
 
+@pytest.mark.parametrize("bits", [8, 5, 4, 3, 2])
+@pytest.mark.parametrize("K", [1, 3, 7])
 @pytest.mark.parametrize("isa", ISAS)
-def test_codes_and_offsets_at_their_extremes_are_multiplied_exactly(isa):
-    case = make_case("squared", 200, 96, 8, 1, quantum=1e-4)
+def test_codes_and_offsets_at_their_extremes_are_multiplied_exactly(isa, K, bits):
+    case = make_case("squared", 200, 96, bits, K, quantum=1e-4)
     codes = np.where(np.arange(len(case[0])) % 3 == 0, 255, 0).astype(np.uint8)
     expected = reference.halp_epoch(codes, *case[1:])
     with kernels.use(isa):

@@ -1,118 +1,39 @@
 """Would catch: maddubs on AVX2, fma in margins, blocks cut by threads, a read past a row, 70,000 columns.
 
+Widths of two planes: last bits taken from the next column group, or added before a shift.
+
 Each of these was built once and seen to fail: saturation and everything that touches a sum in the first two
 tests, fma only where margins cancel, a row sum over 2**31 in the overflow tests, the read by a page fault.
 """
 
 import ctypes
-import functools
-import itertools
 import mmap
 
 import numpy as np
 import pytest
-from tests.parity.cases import COLUMNS, FILLS, OUTPUTS, ROWS, Case, read_only
+from tests.parity.cases import FILLS, Case, read_only
+from tests.parity.operations import (
+    BITS,
+    EVERY_ISA,
+    OPERATIONS,
+    PRODUCTS,
+    THREADS,
+    assert_every_edge_shape_agrees,
+    assert_same_bytes,
+    expected,
+    roundings,
+)
 
 from mezzotint import kernels
 from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, _native, layout, native, reference
-
-ISAS = [name for name in kernels.available() if name != "reference"]
-THREADS = (1, 2, 3, 7)
-EVERY_ISA = pytest.mark.parametrize("isa", ISAS)
-BITS = pytest.mark.parametrize("bits", [8, 4])
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def margins(ops, case, **how):
-    out = np.full((case.outputs, case.rows), 7, np.float32)
-    ops.packed_margins(case.codes, case.layout, *case.grid, case.v, out, **how)
-    return (out,)
-
-
-def gradient(ops, case, **how):
-    return (ops.packed_gradient(case.codes, case.layout, *case.grid, case.c, **how),)
-
-
-def curvature_with(weights, probabilities):
-    def curvature(ops, case, **how):
-        out = np.full((case.outputs, case.rows), 7, np.float32)
-        p = case.probabilities if probabilities else None
-        w = case.weights(case.outputs if weights == "each" else 1)
-        return ops.packed_curvature(case.codes, case.layout, *case.grid, case.v, w, p, out, **how), out
-
-    return curvature
-
-
-def pack_with(dtype, rounding):
-    def pack(ops, case, **how):
-        codes = np.full(case.layout.n_bytes, 99, np.uint8)
-        bad = ops.pack_rows(
-            case.x(dtype), case.layout, *case.grid, codes, 0, rounding=rounding, seed=2**40 + 5, draw=3, **how
-        )
-        return np.array(bad), codes
-
-    return pack
-
-
-def unpack_with(dtype):
-    def unpack(ops, case, **how):
-        first = case.rows // 3
-        out = np.full((case.rows - first, case.columns), 7, dtype)
-        ops.unpack_rows(case.codes, case.layout, *case.grid, first, len(out), out, **how)
-        return (out,)
-
-    return unpack
-
-
-def scales_with(dtype):
-    def scales(ops, case, **how):
-        return ops.column_scales(case.x(dtype) if case.rows else np.zeros((1, 1), dtype), case.bits, **how)
-
-    return scales
-
-
-PRODUCTS = {
-    "margins": margins,
-    "gradient": gradient,
-    "curvature, one weight per row": curvature_with("shared", False),
-    "curvature, a weight per output": curvature_with("each", False),
-    "curvature, softmax": curvature_with("shared", True),
-}
-OPERATIONS = PRODUCTS | {
-    "pack float32": pack_with(np.float32, "nearest"),
-    "pack float64": pack_with(np.float64, "nearest"),
-    "pack float32, stochastic": pack_with(np.float32, "stochastic"),
-    "pack float64, stochastic": pack_with(np.float64, "stochastic"),
-    "unpack float32": unpack_with(np.float32),
-    "unpack float64": unpack_with(np.float64),
-    "scales float32": scales_with(np.float32),
-    "scales float64": scales_with(np.float64),
-}
-
-
-@functools.cache
-def expected(operation, case):
-    return OPERATIONS[operation](reference, case)
-
-
-def assert_same_bytes(result, truth, message):
-    for have, want in zip(result, truth, strict=True):
-        assert have.dtype == want.dtype, message
-        assert have.shape == want.shape, message
-        assert have.tobytes() == want.tobytes(), message
 
 
 @EVERY_ISA
 @BITS
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_edge_shape_gives_the_bytes_of_the_reference(operation, bits, isa):
-    with kernels.use(isa):
-        for i, (rows, columns) in enumerate(itertools.product(ROWS, COLUMNS)):
-            case = Case(rows, columns, bits, OUTPUTS[i % len(OUTPUTS)])
-            n_threads = THREADS[i % len(THREADS)]
-            result = OPERATIONS[operation](native, case, n_threads=n_threads)
-            assert_same_bytes(result, expected(operation, case), (case, n_threads))
+    assert_every_edge_shape_agrees(operation, bits, isa)
 
 
 @EVERY_ISA
@@ -206,11 +127,11 @@ def test_column_sums_of_the_longest_block_with_the_worst_codes_do_not_overflow(i
 @BITS
 def test_more_columns_than_int32_sums_can_hold_are_refused(bits):
     with pytest.raises(DataError, match=r"n_columns=65537; a packed matrix has 1 to 65536 columns"):
-        Layout(n_rows=1, n_columns=65_537, bits=bits)
+        Layout(n_rows=1, n_columns=65_537, bits=bits, n_draws=Case(1, 1, bits).layout.n_draws)
     with pytest.raises(ValueError, match=r"columns must be in \[1, 65536\]"):
         _native.pack_rows(
             np.zeros((1, 65_537), np.float32),
-            (1, 65_537, bits),
+            (1, 65_537, bits, 1),
             np.zeros(65_537),
             np.zeros(65_537),
             np.zeros(16 * 65_552, np.uint8),
@@ -221,74 +142,6 @@ def test_more_columns_than_int32_sums_can_hold_are_refused(bits):
 
 
 @EVERY_ISA
-@DTYPES
-@BITS
-def test_packing_names_the_first_bad_value_in_row_order(isa, dtype, bits):
-    case = Case(333, 41, bits)
-    codes = np.zeros(case.layout.n_bytes, np.uint8)
-    with kernels.use(isa):
-        for bad in (np.nan, np.inf, -np.inf):
-            for first in [(0, 0), (0, 40), (5, 31), (100, 16), (332, 0), (332, 40)]:
-                x = case.x(dtype).copy()
-                x[first] = bad
-                x[first[0] :, first[1] :][1:, 1:] = np.nan
-                for n_threads in (1, 3):
-                    result = native.pack_rows(x, case.layout, *case.grid, codes, 0, n_threads=n_threads)
-                    assert result == first[0] * 41 + first[1]
-
-
-@EVERY_ISA
-@DTYPES
-def test_the_largest_finite_values_pack_to_the_ends_of_the_range(isa, dtype):
-    largest = np.finfo(dtype).max
-    x = np.array([[largest, -largest, largest, -largest]], dtype)
-    shape = Layout(n_rows=1, n_columns=4, bits=8)
-    codes, out = np.zeros(shape.n_bytes, np.uint8), np.zeros((1, 4))
-    offset, scale = np.array([-1.0, -1.0, -largest, largest]), np.array([1e-3, 1e-3, 0.0, 0.0])
-    with kernels.use(isa):
-        assert native.pack_rows(x, shape, offset, scale, codes, 0) == -1
-        native.unpack_rows(codes, shape, np.zeros(4), np.ones(4), 0, 1, out)
-    np.testing.assert_array_equal(out, [[255, 0, 0, 0]])
-
-
-@EVERY_ISA
-@BITS
-def test_packing_in_blocks_gives_the_codes_of_packing_at_once(isa, bits):
-    case = Case(203, 37, bits)
-    x = case.x(np.float32)
-    with kernels.use(isa):
-        for rounding in ("nearest", "stochastic"):
-            whole = np.zeros(case.layout.n_bytes, np.uint8)
-            parts = np.full(case.layout.n_bytes, 3, np.uint8)
-            how = {"rounding": rounding, "seed": 9, "draw": 2}
-            native.pack_rows(x, case.layout, *case.grid, whole, 0, **how)
-            for start, stop in [(64, 203), (0, 16), (16, 64)]:
-                native.pack_rows(x[start:stop], case.layout, *case.grid, parts, start, **how, n_threads=2)
-            np.testing.assert_array_equal(whole, parts)
-
-
-@EVERY_ISA
-def test_nearest_rounding_takes_ties_to_even_and_stochastic_rounding_is_unbiased(isa):
-    steps = np.arange(0, 256, 0.25)
-    x = np.tile(steps, (64, 1))
-    shape = Layout(n_rows=64, n_columns=len(steps), bits=8)
-    offset, scale = np.zeros(len(steps)), np.ones(len(steps))
-    codes, out, total = np.zeros(shape.n_bytes, np.uint8), np.empty_like(x), np.zeros(len(steps))
-    with kernels.use(isa):
-        native.pack_rows(x, shape, offset, scale, codes, 0)
-        native.unpack_rows(codes, shape, offset, scale, 0, 64, out)
-        np.testing.assert_array_equal(out, np.minimum(np.rint(x), 255))
-        for draw in range(40):
-            native.pack_rows(x, shape, offset, scale, codes, 0, rounding="stochastic", seed=1, draw=draw)
-            native.unpack_rows(codes, shape, offset, scale, 0, 64, out)
-            total += out.sum(axis=0)
-    mean, wanted = total / (64 * 40), np.minimum(steps, 255)
-    # Each mean has a standard deviation of at most 0.5 / sqrt(2560) = 0.0099; 1024 of them stay within 5.
-    np.testing.assert_array_less(np.abs(mean - wanted), 0.05)
-    np.testing.assert_array_equal(mean[::4], steps[::4])
-
-
-@EVERY_ISA
 @BITS
 def test_codes_may_lie_at_any_address(isa, bits):
     case = Case(50, 100, bits, 2)
@@ -296,10 +149,13 @@ def test_codes_may_lie_at_any_address(isa, bits):
         for shift in (1, 16, 33):
             memory = np.full(case.layout.n_bytes + 64, 5, np.uint8)
             codes = memory[shift : shift + case.layout.n_bytes]
-            native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0)
-            assert_same_bytes((codes,), expected("pack float32", case)[1:], shift)
-            assert (memory[:shift] == 5).all()
-            assert (memory[shift + len(codes) :] == 5).all()
+            for operation in ("pack float32", "pack float32, stochastic"):
+                rounding = "stochastic" if case.layout.n_draws == 2 or "," in operation else "nearest"
+                how = {"rounding": rounding, "seed": 2**40 + 5, "draw": 3}
+                native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0, **how)
+                assert_same_bytes((codes,), expected(operation, case)[1:], shift)
+                assert (memory[:shift] == 5).all()
+                assert (memory[shift + len(codes) :] == 5).all()
             truth = reference.packed_gradient(codes, case.layout, *case.grid, case.c)
             assert_same_bytes(
                 (native.packed_gradient(codes, case.layout, *case.grid, case.c),), (truth,), shift
@@ -329,13 +185,16 @@ def test_no_kernel_reads_past_the_end_of_an_array(isa, bits):
             for dtype in (np.float32, np.float64):
                 x = at_the_end_of_a_page(case.x(dtype))
                 codes = at_the_end_of_a_page(np.zeros_like(case.codes))
-                assert native.pack_rows(x, case.layout, *grid, codes, 0) == -1
-                native.column_scales(x, bits)
+                for rounding in roundings(bits):
+                    assert native.pack_rows(x, case.layout, *grid, codes, 0, rounding=rounding) == -1
+                native.column_scales(x, 8 if bits > 4 else 4)
                 native.unpack_rows(codes, case.layout, *grid, 0, rows, x)
             v, c = at_the_end_of_a_page(case.v), at_the_end_of_a_page(case.c)
             w, p = at_the_end_of_a_page(case.weights(1)), at_the_end_of_a_page(case.probabilities)
             native.packed_curvature(codes, case.layout, *grid, v, w, p, c)
             native.packed_gradient(codes, case.layout, *grid, c)
+            native.odd_counts(codes, case.layout, None)
+            native.odd_counts(codes, case.layout, at_the_end_of_a_page(case.weights(1)[0].astype(np.float64)))
 
 
 @EVERY_ISA
@@ -386,41 +245,6 @@ def test_a_gradient_sees_coefficients_far_below_the_largest_of_their_block(isa, 
     bound = 64 * 1e-3 / 254 * span + 1e-12  # every coefficient to half a step of the second plane
     assert (np.abs(result - c[0].astype(np.float64) @ values) <= bound).all()
     assert (np.abs(values[5] - result) > bound).any()  # the small ones count
-
-
-@EVERY_ISA
-@DTYPES
-@BITS
-def test_column_scales_survive_every_kind_of_column(isa, dtype, bits, rng):
-    n = 2_600
-    columns = [
-        np.full(n, 3.25),
-        np.full(n, -0.0),
-        rng.normal(size=n),
-        np.where(rng.random(n) < 0.01, rng.normal(size=n), 0),
-        np.concatenate([[1.0], np.zeros(n - 1)]),
-        rng.integers(0, 3, n),
-        np.where(rng.random(n) < 0.002, 1e6, rng.normal(size=n)),
-        np.where(rng.random(n) < 0.3, -0.0, 0.0),
-        1 + 1e-3 * np.arange(n),
-        np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)),
-        np.where(rng.random(n) < 0.1, -np.inf, 2.0),
-        np.full(n, np.finfo(dtype).tiny) * rng.random(n),
-        rng.choice([-1, 1], n) * float(np.finfo(dtype).max),
-    ]
-    sample = read_only(np.column_stack(columns).astype(dtype))
-    truth = reference.column_scales(sample, bits)
-    with kernels.use(isa):
-        for n_threads in THREADS:
-            assert_same_bytes(native.column_scales(sample, bits, n_threads=n_threads), truth, n_threads)
-    offset, scale, noise = truth
-    assert (offset[0], scale[0], noise[0]) == (3.25, 0, 0)
-    assert np.isfinite(offset).all()
-    assert np.isfinite(scale).all()
-    np.testing.assert_array_equal(offset.astype(dtype), offset)
-    np.testing.assert_array_equal(scale.astype(dtype), scale)
-    assert scale[4] > 0  # one value in one row is seen although the strided rows are constant
-    assert scale[6] < 1  # outliers do not set the range
 
 
 def bad_arguments():

@@ -19,6 +19,7 @@ _PARTIAL_VALUES = 2**22  # bounds the float64 partials of one pass: 32 MB
 _BLOCK_BYTES = 131_072  # a block of codes stays in L2 between its two uses
 _MAX_BLOCK_ROWS = 512
 _CACHE_LINE = 64
+WIDTHS = {1: (4, 8), 2: (2, 3, 4, 5, 8)}  # draws per value -> stored bits that exist
 
 
 def segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
@@ -35,18 +36,38 @@ def segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
 class Layout:
     """Where the codes of an (n_rows, n_columns) matrix lie in memory.
 
-    Rows come in groups of 4 and columns in groups of 16: 64 bytes hold four tiles of 4 x 4 codes,
-    each tile row-major. With 4 bits a byte holds two column groups: the low nibble is column
-    group 2t, the high nibble column group 2t + 1.
+    Rows come in groups of 4 and columns in groups of 16: a line of 64 bytes holds four tiles of 4 x 4
+    codes, each tile row-major. With 4 bits a byte holds two column groups: the low nibble is column
+    group 2t, the high nibble column group 2t + 1. With 2 bits it holds four, lowest bits first. Columns
+    are padded to whole lines, rows to 16; the padding has code 0.
+
+    Codes of 5 and 3 bits lie in two planes: of every row group first the codes without their last bit,
+    ``code >> 1``, as 4 or 2 bits; then the last bits, 8 bytes per column group, of which bit i (the
+    lowest of byte 0 is bit 0) belongs to byte i of an 8-bit line. So a row group is one piece of memory
+    (n_columns x bits / 2 bytes, padding counted), and planes start at multiples of 16 bytes, those of
+    each 16 rows at a multiple of 64.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Shape of the matrix; 1 to 65536 columns.
+    bits : int
+        Stored bits per value: 4 or 8 with one draw, 2, 3, 4, 5 or 8 with two.
+    n_draws : {1, 2}
+        Draws per value. A code is the sum of the draws' levels, ``n_draws (2**level_bits - 1)`` at most.
     """
 
     n_rows: int
     n_columns: int
     bits: int
+    n_draws: int = 1
 
     def __post_init__(self) -> None:
-        if self.bits not in (4, 8):
-            raise ParameterError(f"bits={self.bits!r}; allowed: 4 or 8")
+        if self.n_draws not in WIDTHS:
+            raise ParameterError(f"n_draws={self.n_draws!r}; allowed: 1 or 2")
+        if self.bits not in WIDTHS[self.n_draws]:
+            names = " or ".join(map(str, WIDTHS[self.n_draws]))
+            raise ParameterError(f"bits={self.bits!r}; allowed: {names} with n_draws={self.n_draws}")
         if self.n_rows < 0:
             raise DataError(f"n_rows={self.n_rows}; a matrix has 0 rows or more")
         if not 1 <= self.n_columns <= MAX_COLUMNS:
@@ -57,9 +78,29 @@ class Layout:
 
     @property
     def padded_columns(self) -> int:
-        """Columns including padding: a multiple of 16 (8 bits) or 32 (4 bits)."""
-        group = 128 // self.bits
-        return -(-self.n_columns // group) * group
+        """Columns including padding: a multiple of 16 (8 bits), 32 (5 and 4 bits) or 64 (3 and 2 bits)."""
+        line = 16 * self.line_groups
+        return -(-self.n_columns // line) * line
+
+    @property
+    def wide_bits(self) -> int:
+        """Bits of a code in lines: `bits` if even, else one less."""
+        return self.bits // 2 * 2
+
+    @property
+    def line_groups(self) -> int:
+        """Column groups in a line of 64 bytes: 1, 2 or 4."""
+        return 8 // self.wide_bits
+
+    @property
+    def level_bits(self) -> int:
+        """Bits of one draw: its levels are 0 to ``2**level_bits - 1``."""
+        return self.bits - self.n_draws + 1
+
+    @property
+    def last_level(self) -> int:
+        """The largest level of one draw."""
+        return (1 << self.level_bits) - 1
 
     @property
     def padded_rows(self) -> int:
@@ -78,7 +119,7 @@ class Layout:
 
     @property
     def mid_code(self) -> int:
-        """The code in the middle, 128 or 8: vectors are multiplied with ``code - mid_code``."""
+        """The code in the middle, such as 128 or 8: vectors are multiplied with ``code - mid_code``."""
         return 1 << (self.bits - 1)
 
     @property

@@ -16,6 +16,7 @@ from mezzotint.kernels.reference.packed import PACKING_STREAM, Segments
 
 __all__ = [
     "column_scales",
+    "odd_counts",
     "pack_rows",
     "packed_curvature",
     "packed_gradient",
@@ -65,8 +66,13 @@ def pack_rows(
         )
     if rounding not in ("nearest", "stochastic"):
         raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'")
+    if layout.n_draws > 1 and rounding != "stochastic":
+        raise ParameterError(
+            f"rounding={rounding!r} with {layout.n_draws} draws; rounded to nearest they would be the same, "
+            "pass rounding='stochastic'"
+        )
     random = (seed, draw, PACKING_STREAM) if rounding == "stochastic" else None
-    shape = (layout.n_rows, layout.n_columns, layout.bits)
+    shape = (layout.n_rows, layout.n_columns, layout.bits, layout.n_draws)
     return int(_native.pack_rows(x, shape, offset, scale, codes, first_row, random, n_threads))
 
 
@@ -169,6 +175,26 @@ def packed_curvature(
         probabilities=probabilities,
         partials=partials,
     )
+    return partials
+
+
+def odd_counts(
+    codes: Codes,
+    layout: Layout,
+    weights: Float64 | None,
+    *,
+    segments: Segments = None,
+    n_threads: int = 1,
+) -> Float64:
+    """See ``reference.packed.odd_counts``."""
+    _check("codes", codes, np.uint8, (layout.n_bytes,))
+    if weights is not None:
+        _check("weights", weights, np.float64, (layout.n_rows,))
+    first, count = _checked_segments(layout, segments)
+    partials = np.empty((count, layout.n_columns))
+    shape = (layout.n_rows, layout.n_columns, layout.bits)
+    bounds = layout.segments[first : first + count + 1]
+    _native.odd_counts(codes, shape, bounds, weights, partials, n_threads)
     return partials
 
 

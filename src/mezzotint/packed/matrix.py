@@ -38,10 +38,12 @@ class Origin:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class PackedMatrix:
-    """An (n, d) matrix in 8 or 4 bits per value.
+    """An (n, d) matrix in 8 or 4 bits per value, or in two random draws with 2 to 5 or 8 bits.
 
     ``value(i, j) = row_scale_i * (offset_j + scale_j * code_ij)``; scales and offsets fold into the
-    vectors a matrix is multiplied with, never into the codes. Rows are never sliced: row subsets
+    vectors a matrix is multiplied with, never into the codes. With two draws a code is the sum of their
+    levels, a value the mean of the draws, and an odd code says that the draws differ, by
+    ``2 scale_j``. Rows are never sliced: row subsets
     (cross-validation, bootstrap) are 0/1 sample weights on the one packed copy.
 
     Attributes
@@ -53,13 +55,11 @@ class PackedMatrix:
     offset, scale : ndarray of float64, shape (d,)
         The affine map of each column; scale is 0 for a constant column.
     noise : ndarray of float64, shape (d,)
-        Mean squared rounding error of each column, estimated from a row sample.
+        Mean squared rounding error of each column (of the mean of its draws), estimated from a row sample.
     source : Source or None
         The float rows the codes were made from; needed for exact solutions.
     row_scale : None
         Reserved for data scaled by row; all rows have scale 1.
-    n_draws : int
-        Independent draws held per value; 1.
     origin : Origin or None
         The store it was opened from. Without a source, what is trained on it is the optimum of the
         quantised values.
@@ -73,7 +73,6 @@ class PackedMatrix:
     source: Source | None = None
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
     row_scale: None = None
-    n_draws: int = 1
     origin: Origin | None = None
 
     @property
@@ -83,8 +82,18 @@ class PackedMatrix:
 
     @property
     def bits(self) -> int:
-        """Bits per code: 8 or 4."""
+        """Stored bits per value: 8 or 4, with two draws 2, 3, 4, 5 or 8."""
         return self.layout.bits
+
+    @property
+    def n_draws(self) -> int:
+        """Independent draws held per value: 1 or 2."""
+        return self.layout.n_draws
+
+    @property
+    def level_bits(self) -> int:
+        """Bits of one draw: its levels are 0 to ``2**level_bits - 1``, ``n_draws * scale`` apart."""
+        return self.layout.level_bits
 
     @property
     def nbytes(self) -> int:
@@ -99,7 +108,8 @@ class PackedMatrix:
         saving = 4 * n * d / self.nbytes
         source = "float source attached" if self.source is not None else "no float source"
         size = f"{_size(self.nbytes)}, {saving:.1f}x smaller than float32"
-        return f"PackedMatrix({n} x {d}, {self.bits} bits, {size}, {source})"
+        draws = f": {self.n_draws} draws of {self.level_bits}" if self.n_draws > 1 else ""
+        return f"PackedMatrix({n} x {d}, {self.bits} bits{draws}, {size}, {source})"
 
     def unpack(
         self, start: int = 0, stop: int | None = None, *, dtype: DTypeLike | None = None
@@ -117,7 +127,8 @@ class PackedMatrix:
         -------
         ndarray of shape (stop - start, d)
             Each value is within half a step (``scale / 2``) of the original, unless that lay outside
-            the column's range: then it is the range's end.
+            the column's range: then it is the range's end. The mean of two draws is within a step between
+            levels (``2 scale``).
         """
         n, d = self.shape
         stop = n if stop is None else stop

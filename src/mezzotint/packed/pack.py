@@ -8,24 +8,29 @@ from numpy.typing import NDArray
 from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
+from mezzotint.packed.full_range import full_grid
 from mezzotint.packed.matrix import PackedMatrix
 from mezzotint.packed.sources import FloatArray, Source, as_source, chunks
 from mezzotint.random import sample_rows
 
 _SCALE_VALUES = 2**22  # sampled values that the columns' ranges are taken from: all of a narrow matrix
 _SCALE_STREAM = 1  # stream of random bits that draws them
+DRAW_BITS = {1: (8, 4), 2: (1, 2, 3, 4, 7)}  # draws -> bits of each that can be packed
+
+Grid = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # offset, scale, noise
 
 
 def pack(
     X: Any,  # noqa: ANN401
     *,
     bits: int = 8,
-    rounding: str = "nearest",
+    n_draws: int = 1,
+    rounding: str | None = None,
     keep_source: bool = True,
     random_state: int = 0,
     n_jobs: int | None = None,
 ) -> PackedMatrix:
-    """Pack an array into 8 or 4 bits per value.
+    """Pack an array into 8 or 4 bits per value, or into two random draws of fewer bits.
 
     Each column gets an affine map ``offset + scale * code``. Its range is taken from a row sample and
     survives outliers: it reaches from the median to the largest sampled value on either side, but not
@@ -33,15 +38,24 @@ def pack(
     out); values beyond are clipped. The exact passes of the solvers repair the solution, the range only
     decides their speed.
 
+    With ``n_draws=2`` every value is rounded twice, with random bits of its own each time, and the sum of
+    the two levels is stored: one bit more than one draw takes. From it follow the mean of the draws, which
+    is what the matrix decodes to, and where they differ, which is what makes gradients unbiased without
+    the float rows (ZipML's double sampling). The range then covers every value of the column: one more
+    pass over X.
+
     Parameters
     ----------
     X : array-like of shape (n, d)
         Dense real numbers: NumPy arrays or memmaps (float64/32/16, bfloat16, integers), pandas or
         polars frames, torch CPU tensors. n >= 1, 1 <= d <= 65536.
-    bits : {8, 4}
-        Bits per value.
-    rounding : {"nearest", "stochastic"}
-        Stochastic rounding is unbiased and uses counter-based random bits.
+    bits : {8, 4}, or with ``n_draws=2`` {1, 2, 3, 4, 7}
+        Bits of one draw: its levels are 0 to ``2**bits - 1``. Stored are ``bits + n_draws - 1`` per value.
+    n_draws : {1, 2}
+        Draws per value.
+    rounding : {"nearest", "stochastic"} or None
+        Stochastic rounding is unbiased and uses counter-based random bits; two draws need it. None takes
+        "nearest" for one draw.
     keep_source : bool
         Keep a reference to X, which exact solutions need. Nothing is copied.
     random_state : int
@@ -59,7 +73,13 @@ def pack(
         If X is sparse, not numeric, not 2-D, empty or too wide, or holds NaN or infinity (the message
         names the first row and column).
     ParameterError
-        If `bits` or `rounding` is unknown.
+        If `bits`, `n_draws` or `rounding` is not allowed, or two draws are to be rounded to nearest: they
+        would be the same.
+
+    References
+    ----------
+    Zhang et al., "ZipML: Training Linear Models with End-to-End Low Precision, and a Little Bit of Deep
+    Learning", ICML 2017, double sampling (equation 6) and its storage in one more bit.
 
     Examples
     --------
@@ -70,39 +90,60 @@ def pack(
     ((500, 4), 8)
     >>> bool(abs(packed.unpack() - X).max() <= packed.scale.max() / 2 + 1e-6)
     True
+    >>> mz.pack(X, bits=4, n_draws=2, keep_source=False).bits
+    5
     """
-    check_bits(bits)
-    if rounding not in ("nearest", "stochastic"):
-        raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'.")
+    if n_draws not in DRAW_BITS:
+        raise ParameterError(f"n_draws={n_draws!r} is not possible; allowed: 1, 2.")
+    check_bits(bits, DRAW_BITS[n_draws])
     source = as_source(X)
     return pack_source(
         source,
         bits,
-        rounding=rounding,
+        n_draws=n_draws,
+        rounding=checked_rounding(rounding, n_draws),
         keep_source=keep_source,
         seed=random_state,
         n_threads=resolve_n_jobs(n_jobs),
     )
 
 
-def check_bits(bits: int, allowed: tuple[int, ...] = (8, 4)) -> None:
+def checked_rounding(rounding: str | None, n_draws: int) -> str:
+    """Return the rounding to use; ParameterError if `n_draws` draws cannot be rounded so."""
+    if rounding is None:
+        return "nearest" if n_draws == 1 else "stochastic"
+    if rounding not in ("nearest", "stochastic"):
+        raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'.")
+    if n_draws > 1 and rounding == "nearest":
+        raise ParameterError(
+            f"rounding='nearest' with n_draws={n_draws} would store the same draw {n_draws} times; leave "
+            "rounding out or use one draw."
+        )
+    return rounding
+
+
+def check_bits(bits: int, allowed: tuple[int, ...] = DRAW_BITS[1]) -> None:
     """Raise ParameterError unless `bits` is one of `allowed`."""
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or bits not in allowed:
         names = ", ".join(map(str, allowed))
-        raise ParameterError(
-            f"bits={bits!r} is not possible; allowed: {names}. Use 8 for speed, 4 for memory."
-        )
+        advice = "Use 8 for speed, 4 for memory" if 8 in allowed else "These are the bits of one of two draws"
+        raise ParameterError(f"bits={bits!r} is not possible; allowed: {names}. {advice}.")
 
 
 def pack_source(
-    source: Source, bits: int, *, rounding: str, keep_source: bool, seed: int, n_threads: int
+    source: Source,
+    bits: int,
+    *,
+    n_draws: int = 1,
+    rounding: str,
+    keep_source: bool,
+    seed: int,
+    n_threads: int,
 ) -> PackedMatrix:
     """Pack a checked Source; see `pack`."""
     n, d = source.shape
-    layout = Layout(n_rows=n, n_columns=d, bits=bits)
-    sample = range_sample(source, seed)
-    check_finite_rows(sample, source, n_threads)
-    offset, scale, noise = ops().column_scales(sample, bits, n_threads=n_threads)
+    layout = Layout(n_rows=n, n_columns=d, bits=bits + n_draws - 1, n_draws=n_draws)
+    offset, scale, noise = column_grid(source, layout, seed, n_threads)
     codes = layout.empty_codes()
     for (first, _), rows in chunks(source, layout.segments):
         first_row = int(layout.segments[first])
@@ -130,8 +171,20 @@ def pack_source(
     )
 
 
-def range_sample(source: Source, seed: int) -> FloatArray:
-    """Return the rows, all or drawn by counter, that ranges of columns are taken from."""
+def column_grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:
+    """Offset, scale and noise of every column, as `pack` chooses them."""
+    sample = _range_sample(source, seed)
+    check_finite_rows(sample, source, n_threads)
+    if layout.n_draws == 1:
+        columns: Grid = ops().column_scales(sample, layout.bits, n_threads=n_threads)
+        return columns
+    columns = full_grid(source, layout, sample)
+    if not np.isfinite(columns).all():
+        check_finite(source, n_threads)
+    return columns
+
+
+def _range_sample(source: Source, seed: int) -> FloatArray:
     n, d = source.shape
     size = max(4096, _SCALE_VALUES // d)
     if size >= n:

@@ -198,6 +198,5 @@ def _matrix(
         noise=columns.noise,
         source=source,
         dtype=np.dtype(info.dtype),
-        n_draws=info.n_draws,
         origin=origin,
     )

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import Layout
 from mezzotint.kernels.reference.floats import curvature_rows
-from mezzotint.kernels.reference.packed import COLUMN_LANES, _from_tiles, lane_sum
+from mezzotint.kernels.reference.packed import COLUMN_LANES, lane_sum
+from mezzotint.kernels.reference.tiles import from_tiles
 from mezzotint.random import random_bits
 
 __all__ = ["halp_epoch", "svrg_epoch"]
@@ -164,7 +165,7 @@ class _Codes:
     def __init__(self, codes: NDArray[np.uint8], layout: Layout) -> None:
         self.padded = layout.padded_columns
         self._mid = layout.mid_code
-        q = _from_tiles(codes, layout, 0, layout.n_rows).astype(np.int64)
+        q = from_tiles(codes, layout, 0, layout.n_rows).astype(np.int64)
         self._q = np.pad(q, ((0, 0), (0, self.padded - layout.n_columns)))
 
     def margins(self, index: NDArray[np.int64], o: _Output) -> NDArray[np.float64]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import Layout
+from mezzotint.kernels.reference.tiles import from_tiles, to_tiles
 from mezzotint.random import random_bits, to_uniform
 
 __all__ = [
+    "odd_counts",
     "pack_rows",
     "packed_curvature",
     "packed_gradient",
@@ -47,9 +49,11 @@ def pack_rows(
 ) -> int:
     """Round rows to codes and store them in tiles.
 
-    ``t_ij = clip((x_ij - offset_j) * (1 / scale_j), 0, 2**bits - 1)`` in the precision of `x`; the code is
-    ``rint(t)``, or ``floor(t + u)`` in float64 with uniform u (stochastic). A column with scale 0 gets
-    code 0, as do padding rows and columns.
+    ``t_ij = clip((x_ij - offset_j) * (1 / step_j), 0, 2**level_bits - 1)`` in the precision of `x`, where
+    ``step_j = n_draws scale_j``; the code is ``rint(t)``, or ``floor(t + u)`` in float64 with uniform u
+    (stochastic). The code of two draws is the sum of two such levels with bits of their own, so that
+    ``offset_j + scale_j * code`` is the mean of the draws, and odd codes are those whose draws differ.
+    A column with scale 0 gets code 0, as do padding rows and columns.
 
     Parameters
     ----------
@@ -64,9 +68,11 @@ def pack_rows(
     first_row : int
         A multiple of 16.
     rounding : {"nearest", "stochastic"}
+        Two draws are always stochastic: drawn to nearest they would be the same.
     seed, draw : int, default 0
-        Element (i, j) of the matrix uses word ``i * n_columns + j`` of step `draw` of the stream
-        ``PACKING_STREAM`` (mezzotint.random), so codes do not depend on how the rows came in.
+        Element (i, j) of the matrix uses word ``i * n_columns + j`` of step `draw` (the second draw: of
+        step ``draw + 1``) of the stream ``PACKING_STREAM`` (mezzotint.random), so codes do not depend on
+        how the rows came in.
     n_threads : int, default 1
         Ignored here.
 
@@ -79,17 +85,24 @@ def pack_rows(
     if bad.size:
         return int(bad[0])
     with np.errstate(over="ignore", invalid="ignore"):
-        t = (x - offset.astype(x.dtype)) * _inverse(scale).astype(x.dtype)
-    t = np.where(t > 0, np.minimum(t, 2**layout.bits - 1), 0)  # NaN (an overflow times 0) counts as 0
+        t = (x - offset.astype(x.dtype)) * _inverse(layout.n_draws * scale).astype(x.dtype)
+    t = np.where(t > 0, np.minimum(t, layout.last_level), 0)  # NaN (an overflow times 0) counts as 0
     if rounding == "stochastic":
-        words = random_bits(seed, first_row * layout.n_columns, x.size, step=draw, stream=PACKING_STREAM)
-        t = np.floor(t + to_uniform(words).reshape(x.shape))
+        first = first_row * layout.n_columns
+        draws = [_levels(t, seed, first, draw + k) for k in range(layout.n_draws)]
+        t = np.sum(draws, axis=0)
     rows = -(-len(x) // 16) * 16
     q = np.zeros((rows, layout.padded_columns), dtype=np.uint8)
     q[: len(x), : layout.n_columns] = np.rint(t)
     start = first_row * layout.row_bytes
-    codes[start : start + rows * layout.row_bytes] = _to_tiles(q, layout.bits)
+    codes[start : start + rows * layout.row_bytes] = to_tiles(q, layout)
     return -1
+
+
+def _levels(t: NDArray[np.floating[Any]], seed: int, first: int, draw: int) -> NDArray[np.float64]:
+    words = random_bits(seed, first, t.size, step=draw, stream=PACKING_STREAM)
+    levels: NDArray[np.float64] = np.floor(t + to_uniform(words).reshape(t.shape))
+    return levels
 
 
 def unpack_rows(
@@ -118,7 +131,7 @@ def unpack_rows(
         Ignored here.
     """
     start = first_row // 4 * 4
-    q = _from_tiles(codes, layout, start, first_row + count)[first_row - start :]
+    q = from_tiles(codes, layout, start, first_row + count)[first_row - start :]
     out[...] = offset + scale * q
 
 
@@ -280,6 +293,44 @@ def packed_curvature(
     return _gradient(codes, layout, offset, scale, c, segments, planes=1)
 
 
+def odd_counts(
+    codes: NDArray[np.uint8],
+    layout: Layout,
+    weights: NDArray[np.float64] | None,
+    *,
+    segments: Segments = None,
+    n_threads: int = 1,
+) -> NDArray[np.float64]:
+    """Count the odd codes of every column, or sum their rows' weights: ``sum_i weights_i (code_ij & 1)``.
+
+    Two draws of a value differ where their code is odd. The product of the draws, which is unbiased for the
+    square, is then ``m**2 - scale_j**2`` with m their mean, and ``m**2`` elsewhere: these sums are what
+    corrects a gradient for the variance of the draws (ZipML, 2017, equation 6).
+
+    Parameters
+    ----------
+    codes : ndarray of shape (layout.n_bytes,), uint8
+    layout : Layout
+    weights : ndarray of shape (n_rows,), float64, or None
+        None counts every row once, exactly.
+    segments : tuple of int (first, count), optional
+        Which of ``layout.segments`` to do; all by default.
+    n_threads : int, default 1
+        Ignored here.
+
+    Returns
+    -------
+    ndarray of shape (count, n_columns), float64
+        One partial result per segment, its rows added one after the other; ``tree_sum`` adds them.
+    """
+    partials = []
+    for start, stop in _selected(layout, segments):
+        odd = from_tiles(codes, layout, start, stop) % 2
+        terms = odd if weights is None else weights[start:stop, None] * odd
+        partials.append(np.add.accumulate(terms, axis=0)[-1] + 0.0)  # + 0.0: no negative zero
+    return np.array(partials, dtype=np.float64).reshape(-1, layout.n_columns)
+
+
 def _curvature_coefficients(
     psi: NDArray[np.float32], weights: NDArray[np.float32], probabilities: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
@@ -375,27 +426,4 @@ def _blocks(
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     for first in range(start, stop, layout.block_rows):
         last = min(first + layout.block_rows, stop)
-        yield slice(first, last), _from_tiles(codes, layout, first, last)
-
-
-def _to_tiles(q: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """(rows, columns), both padded -> bytes, in the order that Layout describes."""
-    groups, lines = q.shape[0] // 4, q.shape[1] // 16
-    tiles: NDArray[np.uint8] = q.reshape(groups, 4, lines, 4, 4).transpose(0, 2, 3, 1, 4)
-    tiles = tiles.reshape(groups, lines, 64)
-    if bits == 4:
-        tiles = tiles[:, 0::2] | tiles[:, 1::2] << np.uint8(4)
-    return tiles.reshape(-1)
-
-
-def _from_tiles(codes: NDArray[np.uint8], layout: Layout, start: int, stop: int) -> NDArray[np.float64]:
-    """Codes of rows start (a multiple of 4) to stop, as float64 of shape (stop - start, n_columns)."""
-    groups, lines = -(-(stop - start) // 4), layout.padded_columns // 16
-    first = start * layout.row_bytes
-    tiles: NDArray[np.uint8] = codes[first : first + groups * 4 * layout.row_bytes]
-    if layout.bits == 4:
-        pairs = tiles.reshape(groups, lines // 2, 64)
-        tiles = np.stack([pairs & np.uint8(15), pairs >> np.uint8(4)], axis=2)
-    q = tiles.reshape(groups, lines, 4, 4, 4).transpose(0, 3, 1, 2, 4)
-    q = q.reshape(groups * 4, layout.padded_columns)
-    return q[: stop - start, : layout.n_columns].astype(np.float64)
+        yield slice(first, last), from_tiles(codes, layout, first, last)
