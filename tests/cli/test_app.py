@@ -27,7 +27,9 @@ def test_help_names_every_command_and_loads_neither_sklearn_nor_matplotlib():
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert all(name in done.stdout for name in ("tour", "fit", "predict", "doctor", "Exit codes"))
+    assert all(
+        name in done.stdout for name in ("tour", "fit", "predict", "pack", "info", "doctor", "Exit codes")
+    )
 
 
 def test_the_program_fits_and_fails_with_the_right_codes(files):
@@ -40,7 +42,7 @@ def test_the_program_fits_and_fails_with_the_right_codes(files):
     assert command("fit", files / "X.npy").returncode == 2
 
 
-@pytest.mark.parametrize("name", ["tour", "fit", "predict", "doctor"])
+@pytest.mark.parametrize("name", ["tour", "fit", "predict", "pack", "info", "doctor"])
 def test_help_of_a_command_teaches(run, name):
     text = run(name, "--help").stdout
     assert "--help" in text

@@ -46,6 +46,19 @@ def test_a_saved_matrix_opens_with_the_same_codes_and_scales(bits, shape, rng, t
     assert (again.origin.stored_bits, again.origin.bits, again.origin.bytes_read) == (bits, bits, 0)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 7])
+def test_two_draws_are_saved_and_streamed_with_their_sums(bits, rng, tmp_path):
+    X = rng.standard_normal((3000, 37)).astype(np.float32)
+    packed = mz.pack(X, bits=bits, n_draws=2)
+    packed.save(tmp_path / "saved", shard_bytes=20_000)
+    mz.pack_file(X, tmp_path / "streamed", bits=bits, n_draws=2, shard_bytes=9_000)
+    for name in ("saved", "streamed"):
+        again = mz.open(tmp_path / name, verify=True)
+        assert (again.n_draws, again.bits, again.layout) == (2, bits + 1, packed.layout)
+        np.testing.assert_array_equal(again.codes, packed.codes)
+        np.testing.assert_array_equal(again.scale, packed.scale)
+
+
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
 @pytest.mark.parametrize("bits", [8, 4])
 def test_packing_to_a_file_gives_the_codes_of_packing_in_memory(bits, rounding, rng, tmp_path):
@@ -283,9 +296,11 @@ def test_only_a_store_is_ever_replaced(rng, tmp_path):
         ({"bits": 2, "planes": True}, "bits=2 is not possible; allowed: 4, 8, 16"),
         (
             {"bits": 16, "rounding": "stochastic"},
-            "rounding='stochastic' with planes=True",
+            "rounding='stochastic' with planes=True; allowed: 'nearest'",
         ),
         ({"rounding": "up"}, "rounding='up'"),
+        ({"bits": 16, "n_draws": 2}, "n_draws=2 with planes=True; allowed: 1"),
+        ({"bits": 5, "n_draws": 2}, "bits=5 is not possible; allowed: 1, 2, 3, 4, 7"),
         ({"shard_bytes": 0}, "shard_bytes=0; give"),
     ],
 )

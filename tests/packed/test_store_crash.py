@@ -3,6 +3,7 @@
 a journal of other data taken for one's own, and a journal unlinked before the store was in place.
 """
 
+import json
 import os
 import random
 import signal
@@ -154,12 +155,12 @@ def test_where_names_cannot_be_exchanged_the_old_store_steps_aside(
 
 
 PACK_AND_DIE = """
-import os, signal, sys
+import json, os, signal, sys
 import numpy as np
 import mezzotint as mz
 from mezzotint.packed import store_format
 store_format._BLOCK_BITS = 2**16
-X, store, options, at = np.load(sys.argv[1]), sys.argv[2], eval(sys.argv[3]), int(sys.argv[4])
+X, store, options, at = np.load(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 mz.pack_file(X[:100], store + "-warm", n_jobs=1, **options)  # everything is loaded
 events = 0
 def count(frame, event, argument):
@@ -176,7 +177,15 @@ print(events)
 
 def pack_and_die(tmp_path, options, at):
     """Pack in another process and kill it at the given one of all its calls and returns."""
-    command = [sys.executable, "-c", PACK_AND_DIE, tmp_path / "X.npy", tmp_path / "rows", options, at]
+    command = [
+        sys.executable,
+        "-c",
+        PACK_AND_DIE,
+        tmp_path / "X.npy",
+        tmp_path / "rows",
+        json.dumps(options),
+        at,
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     arguments = [str(argument) for argument in command]
     return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)

@@ -53,12 +53,13 @@ def store_facts(path: Path) -> list[tuple[str, str]]:
     if held.layout == PLANES:
         bits = READABLE_BITS[: len(widths_of(held.bits))]
         layout = f"planes, can be opened at {', '.join(map(str, bits))} bits"
-    made = ", ".join(f"{name}: {json.dumps(value)}" for name, value in sorted(held.provenance.items()))
+    draws = f": the sum of 2 draws of {held.level_bits}" if held.n_draws == 2 else ""
+    made = json.dumps(held.provenance, sort_keys=True)[1:-1]  # escapes what would steer a terminal
     smaller = 4 * n * d / held.n_bytes
     return [
         ("store", str(path)),
         ("rows", f"{n} x {d}, decoded to {held.dtype}"),
-        ("codes", f"{held.bits} bits per value, draws: {held.n_draws}"),
+        ("codes", f"{held.bits} bits per value{draws}"),
         ("layout", layout),
         ("size", f"{console.size_text(held.n_bytes)}, {smaller:.1f}x smaller than float32"),
         ("files", f"{len(held.shards)}"),

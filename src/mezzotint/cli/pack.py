@@ -42,7 +42,12 @@ def pack(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write; a store that is there is replaced.")
     ],
-    bits: Annotated[int, typer.Option(help="Bits per value: 8, 4, or 16 (in planes).")] = 8,
+    bits: Annotated[
+        int, typer.Option(help="Bits per value: 8, 4, or 16 (in planes). Of one of two draws: 1, 2, 3, 4, 7.")
+    ] = 8,
+    draws: Annotated[
+        int, typer.Option(help="Draws per value; 2 for unbiased training from the store alone.", min=1, max=2)
+    ] = 1,
     planes: Annotated[
         bool | None,
         typer.Option(
@@ -50,8 +55,9 @@ def pack(
         ),
     ] = None,
     rounding: Annotated[
-        Rounding, typer.Option(help="Stochastic is unbiased; tiles only.")
-    ] = Rounding.NEAREST,
+        Rounding | None,
+        typer.Option(help="Stochastic is unbiased; tiles only.", show_default="nearest, or two draws"),
+    ] = None,
     shard_megabytes: Annotated[int, typer.Option(help="Largest size of a file, about.", min=1)] = 1000,
     n_jobs: Annotated[
         int | None, typer.Option(help="Threads; the store does not depend on it.", show_default="all cores")
@@ -75,8 +81,9 @@ def pack(
             X,
             out,
             bits=bits,
+            n_draws=draws,
             planes=planes,
-            rounding=rounding.value,
+            rounding=None if rounding is None else rounding.value,
             shard_bytes=shard_megabytes * 10**6,
             random_state=seed,
             n_jobs=n_jobs,

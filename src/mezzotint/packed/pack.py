@@ -17,7 +17,7 @@ from mezzotint.random import sample_rows
 
 _SCALE_VALUES = 2**22  # sampled values that the columns' ranges are taken from: all of a narrow matrix
 _SCALE_STREAM = 1  # stream of random bits that draws them
-_BITS = {1: (8, 4), 2: (1, 2, 3, 4, 7)}  # draws -> bits of each that can be packed
+DRAW_BITS = {1: (8, 4), 2: (1, 2, 3, 4, 7)}  # draws -> bits of each that can be packed
 
 Grid = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # offset, scale, noise
 
@@ -99,15 +99,15 @@ def pack(
     >>> mz.pack(X, bits=4, n_draws=2, keep_source=False).bits
     5
     """
-    if n_draws not in _BITS:
+    if n_draws not in DRAW_BITS:
         raise ParameterError(f"n_draws={n_draws!r} is not possible; allowed: 1, 2.")
-    check_bits(bits, _BITS[n_draws])
+    check_bits(bits, DRAW_BITS[n_draws])
     source = as_source(X)
     packed = pack_source(
         source if progress is None else _reporting(source, progress),
         bits,
         n_draws=n_draws,
-        rounding=_checked_rounding(rounding, n_draws),
+        rounding=checked_rounding(rounding, n_draws),
         keep_source=False,
         seed=random_state,
         n_threads=resolve_n_jobs(n_jobs),
@@ -122,7 +122,8 @@ def _reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
     return ReportingSource(source, lambda _, rows: progress(rows, n_rows))
 
 
-def _checked_rounding(rounding: str | None, n_draws: int) -> str:
+def checked_rounding(rounding: str | None, n_draws: int) -> str:
+    """Return the rounding to use; ParameterError if `n_draws` draws cannot be rounded so."""
     if rounding is None:
         return "nearest" if n_draws == 1 else "stochastic"
     if rounding not in ("nearest", "stochastic"):
@@ -135,7 +136,7 @@ def _checked_rounding(rounding: str | None, n_draws: int) -> str:
     return rounding
 
 
-def check_bits(bits: int, allowed: tuple[int, ...] = _BITS[1]) -> None:
+def check_bits(bits: int, allowed: tuple[int, ...] = DRAW_BITS[1]) -> None:
     """Raise ParameterError unless `bits` is one of `allowed`."""
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or bits not in allowed:
         names = ", ".join(map(str, allowed))
@@ -156,7 +157,7 @@ def pack_source(
     """Pack a checked Source; see `pack`."""
     n, d = source.shape
     layout = Layout(n_rows=n, n_columns=d, bits=bits + n_draws - 1, n_draws=n_draws)
-    offset, scale, noise = _grid(source, layout, seed, n_threads)
+    offset, scale, noise = column_grid(source, layout, seed, n_threads)
     codes = layout.empty_codes()
     for (first, _), rows in chunks(source, layout.segments):
         first_row = int(layout.segments[first])
@@ -184,8 +185,9 @@ def pack_source(
     )
 
 
-def _grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:
-    sample = range_sample(source, seed)
+def column_grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:
+    """Offset, scale and noise of every column, as `pack` chooses them."""
+    sample = _range_sample(source, seed)
     check_finite_rows(sample, source, n_threads)
     if layout.n_draws == 1:
         columns: Grid = ops().column_scales(sample, layout.bits, n_threads=n_threads)
@@ -196,8 +198,7 @@ def _grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:
     return columns
 
 
-def range_sample(source: Source, seed: int) -> FloatArray:
-    """Return the rows, all or drawn by counter, that ranges of columns are taken from."""
+def _range_sample(source: Source, seed: int) -> FloatArray:
     n, d = source.shape
     size = max(4096, _SCALE_VALUES // d)
     if size >= n:

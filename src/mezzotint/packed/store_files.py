@@ -171,8 +171,10 @@ def check_columns(info: StoreInfo, columns: Columns) -> None:
     """Raise StoreError unless all scales can be worked with."""
     with np.errstate(over="ignore", invalid="ignore"):
         largest = columns.offset + columns.scale * (2.0**info.bits - 1)
-    finite = all(np.isfinite(a).all() for a in (columns.offset, columns.scale, columns.noise, largest))
-    if not finite or (columns.scale < 0).any() or (columns.noise < 0).any():
+    limit = float(np.finfo(info.dtype).max) * (1 + 2.0**-26)  # what is under it rounds to a finite number
+    extremes = np.abs([columns.offset, largest])
+    finite = all(np.isfinite(a).all() for a in (extremes, columns.scale, columns.noise))
+    if not finite or (extremes > limit).any() or (columns.scale < 0).any() or (columns.noise < 0).any():
         raise StoreError("its offsets, scales or noises are not finite, or scales or noises are negative")
 
 

@@ -105,7 +105,8 @@ class StoreInfo:
     @property
     def tiles(self) -> Layout:
         """The kernels' layout of the whole matrix at the stored bits."""
-        return Layout(n_rows=self.shape[0], n_columns=self.shape[1], bits=self.bits, n_draws=self.n_draws)
+        n, d = self.shape
+        return Layout(n_rows=n, n_columns=d, bits=self.bits, n_draws=self.n_draws)
 
     @property
     def planes(self) -> tuple[int, ...]:
@@ -184,7 +185,7 @@ def plan(
     """Cut a matrix into shards and blocks.
 
     Shards end where segments end, at whole pages, and hold about `shard_bytes` at most; no shard is
-    smaller than the fewest segments (at most 16) that end at a page.
+    smaller than the fewest segments that end at a page.
     """
     n, d = shape
     tiles = Layout(n_rows=n, n_columns=d, bits=8)
@@ -236,8 +237,7 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
     if not 1 <= n <= _MAX_ROWS:
         raise StoreError(f"{n} rows; a store holds 1 to {_MAX_ROWS}")
     try:
-        width = {"bits": info.bits, "n_draws": info.n_draws} if info.layout == TILES else {"bits": 8}
-        info_layout = Layout(n_rows=n, n_columns=info.shape[1], **width)
+        n_rows = (info if info.layout == TILES else replace(info, bits=8)).tiles.n_rows
     except MezzotintError as error:
         raise StoreError(str(error)) from error
     if info.layout == PLANES and (info.bits not in STORABLE_BITS or info.n_draws != 1):
@@ -251,7 +251,7 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
     edges = [0, *(stop for _, stop, _ in info.shards)]
     starts = [start for start, _, _ in info.shards]
     uneven = [edge for edge in edges[:-1] if edge % ROW_GROUP]
-    if starts != edges[:-1] or edges[-1] != info_layout.n_rows or uneven or sorted(set(edges)) != edges:
+    if starts != edges[:-1] or edges[-1] != n_rows or uneven or sorted(set(edges)) != edges:
         raise StoreError(f"the shards do not cut {n} rows into ranges that start at multiples of {ROW_GROUP}")
 
 

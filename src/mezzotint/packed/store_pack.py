@@ -8,10 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.errors import ParameterError
-from mezzotint.kernels import ops
+from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
+from mezzotint.packed.full_range import column_range
 from mezzotint.packed.matrix import SHARD_BYTES, PackedMatrix
-from mezzotint.packed.pack import check_bits, check_finite_rows, raise_if_bad, range_sample
+from mezzotint.packed.pack import (
+    DRAW_BITS,
+    check_bits,
+    check_finite,
+    checked_rounding,
+    column_grid,
+    raise_if_bad,
+)
 from mezzotint.packed.planes import READABLE_BITS, STORABLE_BITS, Codes, split, widths_of
 from mezzotint.packed.sources import FloatArray, Source, as_source
 from mezzotint.packed.store_format import PLANES, TILES, Block, Columns, StoreInfo, plan
@@ -23,7 +31,6 @@ from mezzotint.random import sample_rows
 _WRITER = "mezzotint"
 _SAMPLE_VALUES, _LEAST_SAMPLE = 2**19, 64  # values, rows that rounding noise is estimated from
 _NOISE_STREAM = 0x6E6F6973  # "nois": random bits that draw them
-_PASS_BYTES = 2**22  # of rows held at a time in the pass over the ranges
 
 Report = Callable[[str, int], None]
 
@@ -33,8 +40,9 @@ def pack_file(
     path: str | Path,
     *,
     bits: int = 8,
+    n_draws: int = 1,
     planes: bool | None = None,
-    rounding: str = "nearest",
+    rounding: str | None = None,
     shard_bytes: int = SHARD_BYTES,
     random_state: int = 0,
     n_jobs: int | None = None,
@@ -53,12 +61,14 @@ def pack_file(
         As for `mezzotint.pack`; read block by block.
     path : str or Path
         Folder to write; a store that is there is replaced when the new one is complete.
-    bits : {4, 8, 16}
-        Bits per value; 16 needs planes.
+    bits : {8, 4, 16}, or with ``n_draws=2`` {1, 2, 3, 4, 7}
+        Bits per value, or of one draw; 16 needs planes.
+    n_draws : {1, 2}
+        Draws per value, see `mezzotint.pack`; 2 without planes.
     planes : bool or None
         Store bit planes; None means for 16 bits only.
-    rounding : {"nearest", "stochastic"}
-        Stochastic rounding is for codes without planes.
+    rounding : {"nearest", "stochastic"} or None
+        As for `mezzotint.pack`; stochastic rounding is for codes without planes.
     shard_bytes : int
         Largest size of a file, about.
     random_state : int
@@ -73,7 +83,7 @@ def pack_file(
     DataError
         If X cannot be packed, see `mezzotint.pack`.
     ParameterError
-        If `bits`, `planes`, `rounding` and `shard_bytes` do not go together.
+        If `bits`, `n_draws`, `planes` and `rounding` do not go together.
     StoreError
         If `path` cannot be written, is no store, or another process is writing there.
 
@@ -91,23 +101,24 @@ def pack_file(
     (500, 4)
     """
     planes = bits == 16 if planes is None else planes
-    check_bits(bits, STORABLE_BITS if planes else (8, 4))
-    _check_options(planes, rounding, shard_bytes)
+    rounding = _checked_options(bits, n_draws, planes, rounding, shard_bytes)
     target = Path(path)
     check_target(target)
-    job = _Job(as_source(X), bits, random_state, resolve_n_jobs(n_jobs), report or _say_nothing)
-    provenance = {"writer": _WRITER, "range": "all rows" if planes else "row sample", "rounding": rounding}
+    job = _Job(as_source(X), random_state, resolve_n_jobs(n_jobs), report or _say_nothing)
+    provenance = {"writer": _WRITER, "rounding": rounding}
     if not planes:
         provenance["seed"] = str(random_state)
     info = plan(
         job.source.shape,
-        bits,
+        bits + n_draws - 1,
         layout=PLANES if planes else TILES,
+        n_draws=n_draws,
         dtype=job.source.dtype.name,
         shard_bytes=shard_bytes,
         provenance=provenance,
     )
-    columns = job.full_ranges(info) if planes else job.robust_ranges()
+    job.report("looking at the columns", 0)
+    columns = job.plane_ranges(info) if planes else job.tile_ranges(info)
     with StoreWriter(target, info, columns, resume=True) as writer:
         (job.write_planes if planes else job.write_tiles)(writer, columns, rounding)
         writer.commit()
@@ -115,7 +126,7 @@ def pack_file(
 
 def save(packed: PackedMatrix, path: str | Path, shard_bytes: int) -> None:
     """Write a PackedMatrix as a store; see `PackedMatrix.save`."""
-    _check_options(False, "nearest", shard_bytes)
+    _check_shard_bytes(shard_bytes)
     if packed.row_scale is not None:
         raise ParameterError(
             "a matrix with scales per row cannot be saved yet; pack the scaled rows instead."
@@ -136,10 +147,19 @@ def save(packed: PackedMatrix, path: str | Path, shard_bytes: int) -> None:
         writer.commit()
 
 
-def _check_options(planes: bool, rounding: str, shard_bytes: int) -> None:
-    if rounding not in ("nearest", "stochastic") or (planes and rounding != "nearest"):
-        allowed = "'nearest'" if planes else "'nearest', 'stochastic'"
-        raise ParameterError(f"rounding={rounding!r} with planes={planes}; allowed: {allowed}.")
+def _checked_options(bits: int, n_draws: int, planes: bool, rounding: str | None, shard_bytes: int) -> str:
+    """Return the rounding to use."""
+    _check_shard_bytes(shard_bytes)
+    if n_draws not in DRAW_BITS or (planes and n_draws != 1):
+        allowed = "1" if planes else "1, 2"
+        raise ParameterError(f"n_draws={n_draws!r} with planes={planes}; allowed: {allowed}.")
+    check_bits(bits, STORABLE_BITS if planes else DRAW_BITS[n_draws])
+    if planes and rounding not in (None, "nearest"):
+        raise ParameterError(f"rounding={rounding!r} with planes=True; allowed: 'nearest'.")
+    return checked_rounding(rounding, n_draws)
+
+
+def _check_shard_bytes(shard_bytes: int) -> None:
     if isinstance(shard_bytes, bool) or not isinstance(shard_bytes, int) or shard_bytes < 1:
         raise ParameterError(f"shard_bytes={shard_bytes!r}; give a number of bytes, at least 1.")
 
@@ -156,36 +176,28 @@ def _tiles_of(info: StoreInfo, block: Block, codes: NDArray[np.uint8]) -> NDArra
 class _Job:
     """One packing of a source."""
 
-    def __init__(self, source: Source, bits: int, seed: int, n_threads: int, report: Report) -> None:
+    def __init__(self, source: Source, seed: int, n_threads: int, report: Report) -> None:
         self.source = source
-        self._bits, self._seed, self._threads, self._report = bits, seed, n_threads, report
+        self._seed, self._threads, self.report = seed, n_threads, report
 
-    def robust_ranges(self) -> Columns:
-        """Ranges and noise as `mezzotint.pack` chooses them, from a row sample."""
-        self._report("looking at the columns", 0)
-        sample = range_sample(self.source, self._seed)
-        check_finite_rows(sample, self.source, self._threads)
-        offset, scale, noise = ops().column_scales(sample, self._bits, n_threads=self._threads)
+    def tile_ranges(self, info: StoreInfo) -> Columns:
+        """Ranges and noise as `mezzotint.pack` chooses them."""
+        offset, scale, noise = column_grid(self.source, info.tiles, self._seed, self._threads)
         return Columns(offset=offset, scale=scale, noise=noise[np.newaxis])
 
-    def full_ranges(self, info: StoreInfo) -> Columns:
+    def plane_ranges(self, info: StoreInfo) -> Columns:
         """Ranges that cover every value; noise of each number of planes from a row sample."""
-        n, d = self.source.shape
-        low, high = np.full(d, np.inf), np.full(d, -np.inf)
-        step = max(1, _PASS_BYTES // (d * self.source.dtype.itemsize))
-        for start in range(0, n, step):
-            self._report("looking at the columns", start)
-            rows = self._rows(start, min(start + step, n))
-            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-        columns = Columns(
-            offset=low, scale=_steps(low, high, self._bits), noise=np.zeros((len(info.planes), d))
-        )
+        low, high = column_range(self.source, segment_bounds(*info.shape))
+        if not np.isfinite([low, high]).all():
+            check_finite(self.source, self._threads)
+        noise = np.zeros((len(info.planes), len(low)))
+        columns = Columns(offset=low, scale=_steps(low, high, info.bits), noise=noise)
         sample = self._noise_sample()
-        codes = uniform_codes(sample, columns, self._bits)
+        codes = uniform_codes(sample, columns, info.bits)
         for number, bits in enumerate(READABLE_BITS[: len(info.planes)]):
             coarse = at_bits(info, columns, bits)
-            decoded = coarse.offset + coarse.scale * (codes >> np.uint8(self._bits - bits))
-            columns.noise[number] = np.square(sample - decoded).mean(axis=0)
+            decoded = coarse.offset + coarse.scale * (codes >> np.uint8(info.bits - bits))
+            noise[number] = np.square(sample - decoded).mean(axis=0)
         return columns
 
     def _noise_sample(self) -> NDArray[np.float64]:
@@ -198,7 +210,7 @@ class _Job:
         """Round rows straight into the mapped files."""
         layout, codes = writer.info.tiles, writer.map_codes()
         for block in writer.missing_blocks():
-            self._report("packing", block.start)
+            self.report("packing", block.start)
             rows = self.source.block(block.start, block.stop)
             bad = ops().pack_rows(
                 rows,
@@ -216,16 +228,13 @@ class _Job:
             writer.note(block, [_tiles_of(writer.info, block, codes)])
 
     def write_planes(self, writer: StoreWriter, columns: Columns, rounding: str) -> None:
-        """Round rows and write their planes."""
+        """Round rows, to the nearest code always, and write their planes."""
+        bits = writer.info.bits
         for block in writer.missing_blocks():
-            self._report("packing", block.start)
-            rows = self._rows(block.start, block.stop)
-            writer.write(block, split(uniform_codes(rows, columns, self._bits), self._bits))
-
-    def _rows(self, start: int, stop: int) -> FloatArray:
-        rows = self.source.block(start, stop)
-        raise_if_bad(ops().first_nonfinite(rows, n_threads=self._threads), rows, start)
-        return rows
+            self.report("packing", block.start)
+            rows = self.source.block(block.start, block.stop)
+            raise_if_bad(ops().first_nonfinite(rows, n_threads=self._threads), rows, block.start)
+            writer.write(block, split(uniform_codes(rows, columns, bits), bits))
 
 
 def _steps(low: NDArray[np.float64], high: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
