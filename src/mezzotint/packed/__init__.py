@@ -5,6 +5,7 @@ from mezzotint.packed.known_codes import from_faiss_sq, from_sentence_transforme
 from mezzotint.packed.matrix import PackedMatrix
 from mezzotint.packed.pack import pack
 from mezzotint.packed.read import Table, read
+from mezzotint.packed.shuffle import shuffled
 from mezzotint.packed.sources import ArraySource, Source, as_source
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "from_usearch_i8",
     "pack",
     "read",
+    "shuffled",
 ]
