@@ -6,6 +6,7 @@ from mezzotint.packed.known_codes import from_faiss_sq, from_sentence_transforme
 from mezzotint.packed.matrix import Origin, PackedMatrix
 from mezzotint.packed.pack import pack
 from mezzotint.packed.read import Table, read
+from mezzotint.packed.shuffle import shuffled
 from mezzotint.packed.sources import ArraySource, Source, as_source
 from mezzotint.packed.store import open, verify_store
 from mezzotint.packed.store_pack import pack_file
@@ -28,5 +29,6 @@ __all__ = [
     "pack",
     "pack_file",
     "read",
+    "shuffled",
     "verify_store",
 ]

@@ -264,13 +264,14 @@ class ParquetReader:
         names = list(self._columns.names)
         for path, group in self._groups[number:]:
             with naming(path), _parquet(path) as file:
-                for batch in file.iter_batches(step, row_groups=[group], columns=names):
+                for batch in file.iter_batches(step, row_groups=[group], columns=names, use_threads=False):
                     yield self._columns.rows(batch, row)
                     row += batch.num_rows
 
 
 def _parquet(path: Path) -> Any:  # noqa: ANN401
-    return pyarrow("parquet").ParquetFile(path, memory_map=True)
+    # Mapped, and neither read ahead nor decoded by many threads: each of them holds a share of a row group.
+    return pyarrow("parquet").ParquetFile(path, memory_map=True, pre_buffer=False)
 
 
 def _types(schema: Any, columns: Columns) -> list[Any]:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """libsvm/svmlight text: ``label index:value ...`` lines, densified a block at a time."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from mezzotint.packed.sources_stream import rows_at_a_time
 
 _BLOCK_BYTES = 2**20  # of text parsed at a time
 MAX_GROWTH = 100  # float64 bytes over text bytes: under about 1 % of the entries are given
+_PLAIN = re.compile(  # label, then pairs, on every line; ("1_0" would be a number to Python)
+    rb"(?:[ \t]*[^\s:#_]+(?:[ \t]+[^\s:#_]+:[^\s:#_]+)*[ \t]*(?:\r?\n|\Z))*"
+)
 _Entries = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
@@ -92,41 +96,55 @@ class LibsvmReader:
 
     def _parse(self, text: bytes) -> _Entries:
         """Return labels, and the row in the block, column and value of each entry."""
-        lines = [line.partition(b"#")[0].split() for line in text.splitlines()]
-        lines = [line for line in lines if line]
-        labels = np.array([line[0] for line in lines], dtype="S")
-        pairs = [p for line in lines for p in line[1:] if not p.startswith(b"qid:")]
-        per_row = [sum(not p.startswith(b"qid:") for p in line[1:]) for line in lines]
+        if not _PLAIN.fullmatch(text):
+            text = _without_extras(text)
+            if not _PLAIN.fullmatch(text):
+                raise self._no_libsvm("an entry is not index:value", text.splitlines())
+        lines = text.splitlines()
         try:
-            halves = b":".join(pairs).split(b":") if pairs else []
-            if len(halves) != 2 * len(pairs) or any(p.count(b":") != 1 for p in pairs):
-                raise ValueError("an entry is not index:value")
-            column = np.array(halves[0::2], dtype="S").astype(np.int64) if pairs else np.empty(0, np.int64)
-            value = np.array(halves[1::2], dtype="S").astype(np.float64) if pairs else np.empty(0)
-            label = labels.astype(np.float64) if lines else np.empty(0)
-        except (ValueError, OverflowError) as error:
-            raise FileError(
-                f"{self._path} is not a libsvm file: {error} in line {_first_bad(lines)!r}. "
-                "Lines are 'label index:value index:value ...' with one number as label."
-            ) from error
-        if column.size and not 0 <= column.min() <= column.max() <= MAX_COLUMNS:
-            bad = column[(column < 0) | (column > MAX_COLUMNS)][0]
+            numbers = np.array(list(map(float, text.replace(b":", b" ").split())))
+        except ValueError as error:
+            raise self._no_libsvm(str(error), lines) from error
+        per_row = np.array([line.count(b":") for line in lines], dtype=np.int64)
+        heads = np.cumsum(1 + 2 * per_row) - (1 + 2 * per_row)
+        pairs = np.delete(numbers, heads).reshape(-1, 2)
+        return (
+            numbers[heads],
+            np.repeat(np.arange(len(lines)), per_row),
+            self._columns(pairs[:, 0]),
+            pairs[:, 1],
+        )
+
+    def _columns(self, index: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return indices as integers; DataError for one that cannot be a column."""
+        good = (index >= 0) & (index <= MAX_COLUMNS) & (index == np.rint(index))
+        if not good.all():
             raise DataError(
-                f"{self._path} has column {bad}; at most {MAX_COLUMNS} columns can be packed. "
-                "Drop rare columns, or use a sparse solver."
+                f"{self._path} has an entry of column {index[~good][0]:.12g}; at most {MAX_COLUMNS} columns "
+                "can be packed, numbered from 0 or 1. Drop rare columns, or use a sparse solver."
             )
-        return label, np.repeat(np.arange(len(lines)), per_row), column, value
+        return index.astype(np.int64)
+
+    def _no_libsvm(self, what: str, lines: list[bytes]) -> FileError:
+        return FileError(
+            f"{self._path} is not a libsvm file: {what} in line {_first_bad(lines)!r}. "
+            "Lines are 'label index:value index:value ...' with one number as label."
+        )
 
 
-def _first_bad(lines: list[list[bytes]]) -> str:
+def _without_extras(text: bytes) -> bytes:
+    """Leave out comments, empty lines and query numbers."""
+    lines = [line.partition(b"#")[0].split() for line in text.splitlines()]
+    kept = [b" ".join(p for p in line if not p.startswith(b"qid:")) for line in lines if line]
+    return b"".join(line + b"\n" for line in kept)
+
+
+def _first_bad(lines: list[bytes]) -> str:
     """Return the first line that is not of the form, shortened."""
     for line in lines:
-        for part in line:
-            pieces = [part] if part is line[0] else part.split(b":")
-            if part.startswith(b"qid:"):
-                continue
-            if len(pieces) != 1 + (part is not line[0]) or not all(_is_number(piece) for piece in pieces):
-                return b" ".join(line)[:60].decode(errors="replace")
+        numbers = line.replace(b":", b" ").split()
+        if not _PLAIN.fullmatch(line) or not all(map(_is_number, numbers)):
+            return line[:60].decode(errors="replace")
     return "?"
 
 

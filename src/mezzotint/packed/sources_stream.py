@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mezzotint.errors import DataError, FileError
 from mezzotint.packed.sources import ArraySource, FloatArray, as_source, check_shape
 
-BLOCK_BYTES = 2**24  # of float rows that a reader hands over at a time
+BLOCK_BYTES = 2**22  # of float rows that a reader hands over at a time
 
 
 class Reader(Protocol):
