@@ -1,10 +1,10 @@
 """How long is an epoch of ZipML's descent on few bits, beside one of the same descent on float32 rows?
 
-Least squares, double-sampled codes with the correction of their gradients, the model in 16 and in 8 bits, 1024
-rows a step. "cached": rows and codes are in memory, tiles in random order, contestants take turns. "from disk":
-both are mapped files in the order of the file (a store is shuffled when it is written), whose pages are dropped
-from the cache before every epoch (posix_fadvise DONTNEED after fsync; how many pages are left is checked with
-mincore). Whether the codes are right is shown elsewhere: here only bytes and time count.
+Least squares, double-sampled codes with the correction of their gradients, the model in 16 and in 8 bits,
+1024 rows a step. "cached": rows and codes are in memory, tiles in random order, contestants take turns. "from
+disk": both are mapped files in the order of the file (a store is shuffled when it is written), whose pages
+are dropped from the cache before every epoch (posix_fadvise DONTNEED after fsync; how many pages are left is
+checked with mincore). Whether the codes are right is shown elsewhere: here only bytes and time count.
 """
 
 import os
@@ -131,7 +131,7 @@ def _float_epoch(x: Any, y: Any, shuffled: bool) -> Callable[[], Any]:
 
 
 def _placed(array: Any, name: str, on_disk: bool) -> tuple[Any, Callable[[], float]]:
-    """The array itself, or a map of it as a file, and what empties its cache (returns the share left there)."""
+    """The array, or a map of it as a file; and what empties its cache and returns the share left there."""
     if not on_disk:
         return array, lambda: 1.0
     from benchmarks.harness import SCRATCH

@@ -1,10 +1,11 @@
-"""Time to equal training loss: ZipML's descent on few bits, the same descent on float32 rows, and Hogwild.
+"""How much sooner does ZipML's descent reach the training loss of float32 SGD, and of Hogwild?
 
-The paper's FPGA reaches the loss of 32-bit SGD and of 10-core Hogwild 6.5 times sooner on a wide set, 2 to 2.6
-times on a narrow one. Here: a least-squares classifier (labels -1 and 1) on two threads. Steps are rate / pass.
-The rate of the descents is tuned on float32 and reused; Hogwild's is tuned for itself (float32, one row a step,
-see benchmarks/hogwild.py). The target is the loss that float32 has after 20 passes, within 1 %; losses are those
-of the float rows, measured between passes and outside the timing. Packing is timed apart: rows are packed once.
+The paper's FPGA reaches the loss of 32-bit SGD and of 10-core Hogwild 6.5 times sooner on a wide set, 2 to
+2.6 times on a narrow one. Here: a least-squares classifier (labels -1 and 1) on two threads. Steps are
+rate / pass. The rate of the descents is tuned on float32 and reused; Hogwild's is tuned for itself (float32,
+one row a step, see benchmarks/hogwild.py). The target is the loss that float32 has after 20 passes, within
+1 %; losses are those of the float rows, measured between passes and outside the timing. Packing is timed
+apart: rows are packed once.
 """
 
 import time

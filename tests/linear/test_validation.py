@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
-import mezzotint
 from mezzotint.errors import DataError, DataTypeError, ParameterError
 from mezzotint.linear import LinearRegression, LogisticRegression, Ridge
 

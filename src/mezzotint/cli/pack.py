@@ -70,15 +70,15 @@ def pack(
     from mezzotint.packed import pack_file
 
     started = time.perf_counter()
-    X = inputs.read_samples(x)
+    rows = inputs.read_table(x).source
     with console.working("starting") as work:
 
-        def report(what: str, rows: int) -> None:
+        def report(what: str, done: int) -> None:
             work.describe(what)
-            work.advance_to(rows, len(X))
+            work.advance_to(done, rows.shape[0])
 
         pack_file(
-            X,
+            rows,
             out,
             bits=bits,
             n_draws=draws,
@@ -89,6 +89,7 @@ def pack(
             n_jobs=n_jobs,
             report=report,
         )
-    source = f"{x}, {X.dtype}, {console.size_text(X.nbytes)}"
+    size = console.size_text(rows.shape[0] * rows.shape[1] * rows.dtype.itemsize)
+    source = f"{x}, {rows.dtype}, {size}"
     seconds = time.perf_counter() - started
     console.print_facts([("packed", source), *store_facts(out), ("work", f"{seconds:.2f} s")])

@@ -168,8 +168,8 @@ class _Run:
         self._corrects = is_unbiased(packed, problem.loss)
         if self._corrects and problem.weights is not None:
             raise DataError(
-                "sample_weight came with double-sampled codes; the correction of their gradients counts rows, "
-                "so all rows must weigh the same. Leave sample_weight out, or leave rows out when packing."
+                "sample_weight came with double-sampled codes; the correction of their gradients counts "
+                "rows, so all must weigh the same. Leave sample_weight out, or leave rows out when packing."
             )
         n = problem.n_rows
         self._tiles = -(-n // ROW_GROUP)

@@ -110,6 +110,8 @@ class StoreSource:
         Offset and scale at these bits.
     """
 
+    is_decoded = True  # what is trained on it is called "quantised"
+
     def __init__(self, reader: BlockReader, columns: Columns) -> None:
         self._reader, self._columns = reader, columns
 
