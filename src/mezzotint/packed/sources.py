@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -129,18 +131,39 @@ class ReportingSource:
 
 
 def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
-    """Yield ((first segment, count), rows) over the whole source, a bounded number of rows at a time."""
-    last = len(bounds) - 1
+    """Yield ((first segment, count), rows) over the whole source, a bounded number of rows at a time.
+
+    Rows that are not in memory as they are used are read by a thread of their own, one chunk ahead, so that
+    reading and decoding overlap with what is done with the rows.
+    """
     if source.whole is not None:
-        yield (0, last), source.whole
+        yield (0, len(bounds) - 1), source.whole
         return
+    parts = list(_parts(source, bounds))
+    if not parts:
+        return
+
+    def read(part: tuple[int, int]) -> FloatArray:
+        return source.block(int(bounds[part[0]]), int(bounds[part[1]]))
+
+    rows = read(parts[0])
+    with ThreadPoolExecutor(1) as reader:
+        for (first, stop), after in zip_longest(parts, parts[1:]):
+            ahead = None if after is None else reader.submit(read, after)
+            yield (first, stop - first), rows
+            if ahead is not None:
+                rows = ahead.result()
+
+
+def _parts(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of segments, each of bounded size if it has more than one."""
     row_bytes = source.shape[1] * source.dtype.itemsize
-    first = 0
+    first, last = 0, len(bounds) - 1
     while first < last:
         stop = first + 1
         while stop < last and (bounds[stop + 1] - bounds[first]) * row_bytes <= _CHUNK_BYTES:
             stop += 1
-        yield (first, stop - first), source.block(int(bounds[first]), int(bounds[stop]))
+        yield first, stop
         first = stop
 
 
