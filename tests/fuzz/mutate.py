@@ -98,45 +98,45 @@ def _missing(files, name, rng):
 
 def _table(files, name, rng):
     """Change a tensor's type, shape or place, or add and drop tensors."""
-    header, data = _parsed(files[name])
+    header, data = parsed(files[name])
     if header is None:
         return files
     _edit(header, rng)
-    return {**files, name: _framed(header, data)}
+    return {**files, name: framed(header, data)}
 
 
 def _description(files, name, rng):
     """Change a fact and sign it, in the header and in the shards that repeat it."""
-    header, data = _parsed(files[name])
+    header, data = parsed(files[name])
     try:
         facts = json.loads(header["__metadata__"]["description"])
     except (TypeError, KeyError, ValueError):
         return files
     _edit(facts, rng)
     header["__metadata__"]["description"] = json.dumps(facts, sort_keys=True)
-    return _signed({**files, name: _framed(header, data)})
+    return signed({**files, name: framed(header, data)})
 
 
 def _numbers(files, name, rng):
     """Put hostile numbers into offsets, scales and noises, and sign them."""
-    header, data = _parsed(files.get(HEADER, b""))
+    header, data = parsed(files.get(HEADER, b""))
     if header is None or len(data) < 8:
         return files
     numbers = np.frombuffer(data[: len(data) // 8 * 8]).copy()
     values = (np.nan, np.inf, -np.inf, -1.0, 0.0, 1e308, -1e308, 5e-324, rng.gauss(0, 1))
     numbers[rng.randrange(len(numbers))] = rng.choice(values)
-    return _signed({**files, HEADER: _framed(header, numbers.tobytes())})
+    return signed({**files, HEADER: framed(header, numbers.tobytes())})
 
 
 def _codes(files, name, rng):
     """Change codes or checksums and sign them: such a store opens, with other codes."""
-    header, data = _parsed(files[name])
+    header, data = parsed(files[name])
     if header is None or not data:
         return files
     content = bytearray(data)
     for _ in range(rng.randrange(1, 50)):
         content[rng.randrange(len(content))] = rng.randrange(256)
-    return _signed({**files, name: _framed(header, bytes(content))})
+    return signed({**files, name: framed(header, bytes(content))})
 
 
 MUTATIONS = {
@@ -172,7 +172,7 @@ def _edit(value, rng):
         value.append(rng.choice(HOSTILE))
 
 
-def _parsed(content):
+def parsed(content):
     length = int.from_bytes(content[:8], "little")
     try:
         return json.loads(content[8 : 8 + length]), content[8 + length :]
@@ -180,12 +180,12 @@ def _parsed(content):
         return None, b""
 
 
-def _framed(header, data):
+def framed(header, data):
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
 
 
-def _signed(files):
+def signed(files):
     """Make all checksums fit again, as far as the files can still be understood."""
     try:
         return _sign(dict(files))
@@ -194,11 +194,11 @@ def _signed(files):
 
 
 def _sign(files):
-    header, columns = _parsed(files[HEADER])
+    header, columns = parsed(files[HEADER])
     facts = json.loads(header["__metadata__"]["description"])
     for index, entry in enumerate(facts["shards"]):
         name = f"shard-{index:05d}.safetensors"
-        shard, data = _parsed(files[name])
+        shard, data = parsed(files[name])
         about = json.loads(shard["__metadata__"]["description"])
         about.update({key: facts[key] for key in about.keys() & facts.keys()}, rows=entry[:2])
         shard["__metadata__"]["description"] = json.dumps(about, sort_keys=True)
@@ -206,11 +206,17 @@ def _sign(files):
         end = shard["checksums"]["data_offsets"][1]
         crc32 = zlib.crc32(data[:end], zlib.crc32(shard["__metadata__"]["description"].encode()))
         shard["__metadata__"]["crc32"] = entry[2] = f"{crc32:08x}"
-        files[name] = _framed(shard, data)
-    text = header["__metadata__"]["description"] = json.dumps(facts, sort_keys=True)
-    header["__metadata__"]["crc32"] = f"{zlib.crc32(columns, zlib.crc32(text.encode())):08x}"
-    files[HEADER] = _framed(header, columns)
-    return files
+        files[name] = framed(shard, data)
+    header["__metadata__"]["description"] = json.dumps(facts, sort_keys=True)
+    return sign_header({**files, HEADER: framed(header, columns)})
+
+
+def sign_header(files):
+    """Make the checksum of the header fit, whatever it says."""
+    header, columns = parsed(files[HEADER])
+    text = header["__metadata__"]["description"].encode()
+    header["__metadata__"]["crc32"] = f"{zlib.crc32(columns, zlib.crc32(text)):08x}"
+    return {**files, HEADER: framed(header, columns)}
 
 
 def _checksums(shard, data, block_rows):

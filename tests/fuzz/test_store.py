@@ -1,6 +1,6 @@
-"""Mutated stores: a clear error or a store that works. Caught: a shard's size taken from the header unseen,
+"""Mutated stores: a clear error or a store that works. Caught: sizes that were not compared with the file,
 
-scales that were not finite, and JSON nested deeper than Python's stack.
+entries of a wrong type, and JSON nested deeper than Python's stack.
 """
 
 import os

@@ -1,7 +1,6 @@
-"""Planes of bits, read back at any precision. Caught: a plane squeezed from the wrong bits of a code.
+"""Planes of bits, read back at any precision. Caught: a plane squeezed from the wrong bits of a code,
 
-Another that joined planes in the order of their bytes and not of their weight, and one padded per plane to
-whole bytes only, so that a narrow matrix took more than a sixteenth for its first bit.
+planes in the reverse order, and rows padded to whole bytes only: a first bit took more than its share.
 """
 
 import numpy as np

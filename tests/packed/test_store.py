@@ -1,6 +1,7 @@
-"""Stores on disk. Caught: shards mapped in the order of their names' length, noise of the wrong plane,
+"""Stores on disk. Caught: shards mapped over each other, the noise of all planes given for fewer,
 
-a reader that read all planes at any precision, and one that checked a block only after handing it out.
+top bits decoded to the lower end of their interval, a reader that read all planes at any precision, one that
+never looked at a checksum, a system that read ahead into planes nobody wanted, a foreign folder replaced.
 """
 
 import json
@@ -16,7 +17,7 @@ import pytest
 import mezzotint as mz
 from mezzotint.errors import DataError, ParameterError, StoreError
 from mezzotint.linear import Ridge
-from mezzotint.packed import store_map
+from mezzotint.packed import ArraySource, store_map
 from mezzotint.packed.store_files import read_header
 from mezzotint.packed.store_pack import uniform_codes
 
@@ -324,6 +325,27 @@ def test_bad_values_are_named_and_nothing_is_left(planes, rng, tmp_path):
     X[2900, 2] = np.nan
     with pytest.raises(DataError, match="row 2900, column 2"):
         mz.pack_file(X, tmp_path / "rows", planes=planes)
+    assert not list(tmp_path.iterdir())
+
+
+class ChangingSource(ArraySource):
+    """Rows of which one turns bad after the ranges were taken."""
+
+    whole = None
+
+    def block(self, start, stop):
+        rows = super().block(start, stop).copy()
+        self.reads = getattr(self, "reads", 0) + 1
+        if self.reads > 1 and stop == len(self._array):
+            rows[-1, 2] = np.inf
+        return rows
+
+
+@pytest.mark.parametrize("planes", [True, False])
+def test_rows_that_turn_bad_while_they_are_packed_leave_nothing(planes, rng, tmp_path):
+    rows = ChangingSource(rng.standard_normal((3000, 4)))
+    with pytest.raises(DataError, match=r"infinity: .* in row 2999, column 2"):
+        mz.pack_file(rows, tmp_path / "rows", planes=planes)
     assert not list(tmp_path.iterdir())
 
 

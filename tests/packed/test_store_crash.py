@@ -1,6 +1,6 @@
 """Interrupted packing. Caught: blocks taken up without a look at their bytes, an old store emptied too early,
 
-a journal of other data taken for one's own, and a journal unlinked before the store was in place.
+a journal of other data taken for one's own, two writers in one folder, and a writer that always started over.
 """
 
 import json
