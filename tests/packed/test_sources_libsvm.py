@@ -40,6 +40,16 @@ def test_what_scikit_learn_wrote_is_read_back(X, zero_based, block_bytes, tmp_pa
     np.testing.assert_array_equal(table.source.rows(index), X[index])
 
 
+def test_the_width_is_that_of_the_widest_row_of_all_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("mezzotint.packed.sources_libsvm._BLOCK_BYTES", 1)
+    (tmp_path / "x.svm").write_text("1 2:1\n0 5:3\n1 1:2\n")
+    assert as_source(tmp_path / "x.svm").block(0, 3).tolist() == [
+        [0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 3],
+        [2, 0, 0, 0, 0],
+    ]
+
+
 def test_comments_empty_lines_and_query_numbers_are_skipped(tmp_path):
     (tmp_path / "x.svm").write_text("# made by hand\n\n1.5 qid:3 1:2 # why\n-2\n0 2:1e-3\n")
     table = mz.read(tmp_path / "x.svm")

@@ -60,6 +60,7 @@ GOOD = {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48]}
         b"{" * 10_000,
         {"x": GOOD | {"data_offsets": [0, 52]}},
         {"x": GOOD | {"data_offsets": [0, 2**62]}},
+        {"x": GOOD | {"shape": [5, 3], "data_offsets": [0, 60]}},
         {"x": GOOD | {"data_offsets": [48, 0]}},
         {"x": GOOD | {"data_offsets": [0]}},
         {"x": GOOD | {"shape": [4, 4]}},

@@ -45,6 +45,7 @@ mezzotint fit pages.parquet --columns embedding --target quality --out model
 mezzotint predict model new.npy --out predicted.npy
 """
 LABELLED = (".svm", ".libsvm", ".svmlight")  # files that hold labels without a name
+_READS = {0: "sampling rows of X", 1: "packing and first read of X"}
 MAX_CLASSES = 100  # integers with more distinct values are taken for a regression target
 
 
@@ -206,7 +207,7 @@ def _train(estimator: Any, table: "Table", y: "NDArray[np.generic]") -> None:  #
         warnings.simplefilter("always")
 
         def report(number: int, rows: int) -> None:
-            work.describe(f"read {number} of X" if number > 1 else "packing and first read of X")
+            work.describe(_READS.get(number, f"read {number} of X"))
             work.advance_to(rows, table.source.shape[0])
 
         estimator.fit(ReportingSource(table.source, report), y, sample_weight=table.sample_weight)

@@ -67,7 +67,8 @@ def pack(
     n_jobs : int or None
         Threads; None means all cores within joblib's limit. The codes do not depend on it.
     progress : callable, optional
-        Called with (rows packed so far, all rows) while X is read.
+        Called with (rows read so far, all rows) while X is read: for the row sample that sets the ranges
+        where X is larger than that, and from 0 again for packing.
 
     Returns
     -------

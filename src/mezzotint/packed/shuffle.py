@@ -18,8 +18,8 @@ def shuffled(X: Any, seed: int) -> tuple[ArraySource, NDArray[np.int64]]:  # noq
     """Copy rows into a temporary file in random order, in two passes of sequential reads and writes.
 
     The first pass appends each row to the bucket that its new place lies in, the second puts the rows of one
-    bucket after the other in order. Memory: a bucket (64 MB), a block, and some 40 bytes per row for the order;
-    disk: the float rows, in the folder for temporary files, as long as the source lives.
+    bucket after the other in order. Memory: a bucket (64 MB), a block, and some 40 bytes per row for the
+    order; disk: the float rows, in the folder for temporary files, as long as the source lives.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from mezzotint.kernels import MAX_COLUMNS
 
 FloatArray = NDArray[Any]  # float32 or float64
 _CHUNK_BYTES = 2**24  # of converted rows held at a time
+_REPORTS = 64  # of progress while rows are gathered
 
 
 @runtime_checkable
@@ -97,7 +98,8 @@ class ReportingSource:
     source : Source
         The rows.
     report : callable
-        Called with (number of the read, rows done) before each block: reads in order count from 1.
+        Called with (number of the read, row it has come to) before each block. Reads in order count from 1;
+        0 is a gathering of rows, which for some sources is a read of all.
     """
 
     def __init__(self, source: Source, report: Callable[[int, int], None]) -> None:
@@ -126,8 +128,13 @@ class ReportingSource:
         return self._source.block(start, stop)
 
     def rows(self, index: NDArray[np.int64]) -> FloatArray:
-        """Gather the rows of an increasing index; not counted."""
-        return self._source.rows(index)
+        """Gather the rows of an increasing index, in a few parts so that progress shows."""
+        parts = np.array_split(index, min(len(index), _REPORTS)) if len(index) else [index]
+        gathered = []
+        for part in parts:
+            self._report(0, int(part[0]) if len(part) else 0)
+            gathered.append(self._source.rows(part))
+        return np.concatenate(gathered)
 
 
 def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], FloatArray]]:

@@ -34,12 +34,13 @@ def pyarrow(module: str = "") -> Any:  # noqa: ANN401 - a module without types
 @contextlib.contextmanager
 def naming(path: object) -> Iterator[None]:
     """Turn pyarrow's errors into a FileError that names the file."""
-    errors = pyarrow().ArrowException
+    # pyarrow reports damaged files by all of these
+    errors = (pyarrow().ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, SystemError)
     try:
         yield
     except (FileError, DataError):
         raise
-    except (errors, OSError, ValueError, KeyError) as error:
+    except errors as error:
         text = str(error).strip().rstrip(".")
         raise FileError(f"{path} cannot be read: {text}. Check the file, or write it again.") from error
 
