@@ -9,9 +9,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
-from mezzotint.linear.objective import Coef, Problem
+from mezzotint.linear.objective import Coef, Problem, margins
 from mezzotint.linear.result import Result, Status
 from mezzotint.linear.solve import BITS, Settings, packed_copy, progress_line, solver_of
 from mezzotint.linear.validation import (
@@ -24,8 +23,7 @@ from mezzotint.linear.validation import (
     named_columns,
 )
 from mezzotint.packed import PackedMatrix, Source
-from mezzotint.packed.pack import check_bits, raise_if_bad
-from mezzotint.packed.sources import chunks
+from mezzotint.packed.pack import check_bits
 
 
 class LinearModel(BaseEstimator):  # type: ignore[misc]
@@ -103,20 +101,3 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
                 value = getattr(self, name)
                 setattr(plain, name, value.copy() if isinstance(value, np.ndarray) else value)
         return plain
-
-
-def margins(source: Source, coef: Coef, n_threads: int) -> NDArray[np.float64]:
-    """Return ``coef [X 1]^T`` in float64, shape (K, n), reading the rows in blocks.
-
-    Raises
-    ------
-    DataError
-        If a row holds NaN or infinity.
-    """
-    n = source.shape[0]
-    bounds = segment_bounds(*source.shape)
-    out, zeros = np.empty((len(coef), n)), np.zeros((len(coef), n))
-    for segments, rows in chunks(source, bounds):
-        raise_if_bad(ops().first_nonfinite(rows, n_threads=n_threads), rows, int(bounds[segments[0]]))
-        ops().exact_pass(rows, bounds, segments, coef, "squared", zeros, None, out, n_threads=n_threads)
-    return out

@@ -19,6 +19,8 @@ from mezzotint.linear.design import Coef, Design, RowArray
 from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum
 from mezzotint.linear.pcg import line_search
 
+_PRECISE: dict[str, Any] = {"left": 1e-3, "most": 60}  # line search of a piecewise loss
+
 
 @dataclass(frozen=True, eq=False)
 class RowBuffers:
@@ -104,28 +106,44 @@ class InnerModel:
         product = self._design.curvature(p, weights, probabilities, margins) / self._problem.total_weight
         return self._free(product + self._regulariser(p))
 
-    def lengths(self, v: Coef) -> Coef:
-        """How far to go along v, of shape (1, 1) or (K, 1); `eta` holds the margins of v. Touches margins only.
+    def lengths(self, v: Coef, wide: NDArray[np.float64] | None = None) -> Coef:
+        """How far to go along v, shape (1, 1) or (K, 1). Touches margins only.
 
-        Outputs of a piecewise loss know nothing of each other: each goes as far as suits it, and nearly to the
-        least value on its way, because a step that is too long switches many rows on and off.
+        The margins of v are in `eta`. From the centre they may be given as float64 (`wide`): near singular
+        curvature makes v so long that its margins cancel, and a short way along it needs their last digits.
+
+        Outputs of a piecewise loss know nothing of each other: each goes as far as suits it, and nearly to
+        the least value on its way, because a step that is too long switches many rows on and off.
         """
+        if wide is not None:
+            self.buffers.eta[:] = wide
+            self.buffers.scratch[:] = wide - self.buffers.eta
         if not self._problem.is_piecewise:
             return np.array([[self._length(v, slice(None), self._problem.y)]])
         parts = [slice(k, k + 1) for k in range(self._problem.n_outputs)]
-        precise = {"left": 0.01, "most": 40}
-        return np.array([[self._length(v, p, self._problem.labels_of(p.start), **precise)] for p in parts])
+        two_parts, labels = wide is not None, self._problem.labels_of
+        return np.array([[self._length(v, p, labels(p.start), two_parts, **_PRECISE)] for p in parts])
 
-    def _length(self, v: Coef, part: slice, y: NDArray[np.float64], **precision: Any) -> float:  # noqa: ANN401
+    def _length(
+        self,
+        v: Coef,
+        part: slice,
+        y: NDArray[np.float64],
+        two_parts: bool = False,
+        **precision: Any,  # noqa: ANN401
+    ) -> float:
+        """Length for some outputs; with `two_parts` the margins of v are those in `eta` plus `scratch`."""
         v_part, psi, eta = v[part], self.buffers.psi[part], self.buffers.eta[part]
         linear = dot(self._centre.gradient[part], v_part) + dot(self._regulariser(self.z)[part], v_part)
         bend = dot(self._regulariser(v)[part], v_part)
-        rows = self._problem.loss, self._centre.phi[part], psi, eta
+        loss, phi = self._problem.loss, self._centre.phi[part]
         weights, total = self._problem.weights, self._problem.total_weight
+        rest = self.buffers.scratch[part]
 
         def slope(t: float) -> float:
             """The model's derivative by t."""
-            data = ops().line_slope(*rows, t, y, weights, n_threads=self._threads)
+            offset = np.float32(t) * rest if two_parts else psi
+            data = ops().line_slope(loss, phi, offset, eta, t, y, weights, n_threads=self._threads)
             return float(data) / total + linear + t * bend
 
         return line_search(slope, dot(self.gradient[part], v_part), **precision)

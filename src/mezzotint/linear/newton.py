@@ -22,7 +22,7 @@ from mezzotint.linear.certificate import certify_at_best_intercept, measured_dec
 from mezzotint.linear.design import Coef, Design, design_of
 from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import InnerModel, RowBuffers
-from mezzotint.linear.objective import Evaluation, Problem, dot, norm
+from mezzotint.linear.objective import Evaluation, Problem, dot, margins, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, newton_step
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, everything, sample_size, thinned
@@ -37,6 +37,7 @@ _GUARD = 0.03  # least curvature relative to M's while noise is being removed
 _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
 _DISAGREE = 3.0  # ratio of two estimates of a gap at which the float rows decide between them
+_LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
@@ -160,7 +161,7 @@ class _Newton:
             if self._is_converged(centre, decrement):
                 continue
             stalls = stalls + 1 if self._unmoved(previous, centre) else 0
-            slow = slow + 1 if decrement > 0.3 * before else 0
+            slow = slow + 1 if self._is_slow(previous, before, centre, decrement) else 0
             if slow and stalls and self._at_floor(centre, decrement, stalls):
                 status = Status.FLOOR
                 break
@@ -169,6 +170,15 @@ class _Newton:
                 status = Status.STALLED
                 break
         return self._finish(centre, status, n_iter, decrement)
+
+    def _is_slow(self, previous: Evaluation, before: float, centre: Evaluation, decrement: float) -> bool:
+        """Whether an outer step fell short of what a step is for.
+
+        M's word may go up and down without end where rows switch on and off; the objective itself, which is
+        what the gap cannot exceed for a piecewise loss, does not.
+        """
+        fallen, claimed = previous.value - centre.value, min(0.5 * before, previous.value)
+        return decrement > 0.3 * before or (self.problem.is_piecewise and fallen < _LEAST_FALL * claimed)
 
     def _first_centre(self, start: Coef | None) -> Evaluation:
         """Evaluate the starting point; one that is worse than zero is not used."""
@@ -194,8 +204,8 @@ class _Newton:
         if self.problem.loss == "squared":
             return v
         model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
-        self._design().margins(v, self._buffers.eta)
-        step: Coef = model.lengths(v) * v
+        wide = margins(self.problem.source, v, self.problem.n_threads, checked=False)
+        step: Coef = model.lengths(v, wide) * v
         return step
 
     def _backtrack(self, centre: Evaluation, z: Coef) -> Evaluation:

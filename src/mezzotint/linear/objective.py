@@ -14,6 +14,7 @@ from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.reference import losses
 from mezzotint.kernels.threads import worthwhile
 from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed.pack import raise_if_bad
 from mezzotint.packed.sources import chunks
 
 Coef = NDArray[np.float64]
@@ -166,6 +167,24 @@ class Evaluation:
     gradient: Coef
     phi: NDArray[np.float64]
     coef: Coef
+
+
+def margins(source: Source, coef: Coef, n_threads: int, *, checked: bool = True) -> NDArray[np.float64]:
+    """Return ``coef [X 1]^T`` in float64, shape (K, n), reading the rows in blocks.
+
+    Raises
+    ------
+    DataError
+        If a row holds NaN or infinity; rows that have been seen before need not be `checked`.
+    """
+    n = source.shape[0]
+    bounds = segment_bounds(*source.shape)
+    out, zeros = np.empty((len(coef), n)), np.zeros((len(coef), n))
+    for segments, rows in chunks(source, bounds):
+        if checked:
+            raise_if_bad(ops().first_nonfinite(rows, n_threads=n_threads), rows, int(bounds[segments[0]]))
+        ops().exact_pass(rows, bounds, segments, coef, "squared", zeros, None, out, n_threads=n_threads)
+    return out
 
 
 def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -40,8 +40,9 @@ class LinearSVC(LinearClassifier):
     tol : float, default 1e-8
         Relative gap ``(F - F*) / |F|`` of the objective to stop at. This differs from scikit-learn,
         whose tol bounds what liblinear watches.
-    max_iter : int, default 100
-        Outer iterations (reads of X that move the coefficients); a fit takes about 5.
+    max_iter : int, default 1000
+        Outer iterations (reads of X that move the coefficients); a fit takes about 5, up to a hundred where
+        hardly any rows are left in the margin.
     fit_intercept : bool, default True
         Whether to fit an intercept. It is not penalised, unlike liblinear's: there is no
         `intercept_scaling`, and without an intercept both have the same optimum.
@@ -108,7 +109,7 @@ class LinearSVC(LinearClassifier):
         loss: str = "squared_hinge",
         bits: int = 8,
         tol: float = 1e-8,
-        max_iter: int = 100,
+        max_iter: int = 1000,
         fit_intercept: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
         solver: str | ZipML = "auto",
@@ -172,7 +173,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         PackedMatrix, its own bits count.
     tol : float, default 1e-8
         Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` of the objective to stop at.
-    max_iter : int, default 100
+    max_iter : int, default 1000
         Outer iterations (reads of X that move the coefficients).
     fit_intercept : bool, default True
         Whether to fit an intercept. It is not penalised, unlike liblinear's.
@@ -225,7 +226,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         loss: str = "squared_epsilon_insensitive",
         bits: int = 8,
         tol: float = 1e-8,
-        max_iter: int = 100,
+        max_iter: int = 1000,
         fit_intercept: bool = True,
         solver: str | ZipML = "auto",
         warm_start: bool = False,
