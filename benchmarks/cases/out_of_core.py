@@ -105,7 +105,8 @@ def table(result: list[Record]) -> str:
         allowed = f"{mine['allowed_bytes'] / 1e9:.2f} GB" if "limited" in name else "all"
         same = "" if "limited" not in name else "yes" if twin.get("coef_hash") == mine["coef_hash"] else "NO"
         lines.append(
-            f"| {name} | {mine['input_bytes'] / 1e9:.2f} GB | {allowed} | {mine['anonymous_bytes'] / 1e9:.2f} GB "
+            f"| {name} | {mine['input_bytes'] / 1e9:.2f} GB | {allowed} "
+            f"| {mine['anonymous_bytes'] / 1e9:.2f} GB "
             f"| {mine['packing_seconds']:.1f} | {mine['seconds']:.1f} | {mine['solution']} | {same} |"
         )
     return "\n".join(lines)
