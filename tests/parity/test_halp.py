@@ -1,7 +1,8 @@
 """Inner epochs: compiled = reference, bit for bit, on every instruction set and for any number of threads.
 
 Caught, each made on purpose and seen to fail here: slabs summed in an order that depended on the threads;
-a grid that did not double at 128; rows beyond the last one that took part; a first slab that two threads did.
+a grid that did not double at 128; rows beyond the last one that took part; a first slab that two threads did;
+last bits read a column group too early.
 """
 
 import numpy as np

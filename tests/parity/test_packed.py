@@ -1,9 +1,10 @@
 """Would catch: maddubs on AVX2, fma in margins, blocks cut by threads, a read past a row, 70,000 columns.
 
-Widths of two planes: last bits taken from the next column group, or added before a shift.
+Two planes: last bits of the neighbouring column group, a mask beside its codes. Odd codes of padding rows.
 
-Each of these was built once and seen to fail: saturation and everything that touches a sum in the first two
-tests, fma only where margins cancel, a row sum over 2**31 in the overflow tests, the read by a page fault.
+Each of these was built once and seen to fail: saturation and everything that touches a sum or a plane in the
+first two tests, fma only where margins cancel, a row sum over 2**31 in the overflow tests, the read by a page
+fault.
 """
 
 import ctypes
@@ -292,6 +293,13 @@ def test_other_arguments_are_checked_too():
         native.unpack_rows(codes, case.layout, *case.grid, 39, 2, np.zeros((2, 20)))
     with pytest.raises(ParameterError, match="rounding='down' is unknown"):
         native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0, rounding="down")
+    with pytest.raises(DataError, match=r"weights is float64 of shape \(39,\); pass float64 of shape \(40\)"):
+        native.odd_counts(codes, case.layout, np.ones(39))
+    with pytest.raises(ParameterError, match=r"segments=\(1, 1\)"):
+        native.odd_counts(codes, case.layout, None, segments=(1, 1))
+    draws = Case(40, 20, 8, n_draws=2).layout
+    with pytest.raises(ParameterError, match="rounding='nearest' with 2 draws"):
+        native.pack_rows(case.x(np.float32), draws, *case.grid, codes, 0)
     with pytest.raises(ParameterError, match="bits=5"):
         native.column_scales(case.x(np.float32), 5)
     with pytest.raises(DataError, match="sample has no rows"):

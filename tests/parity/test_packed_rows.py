@@ -1,4 +1,7 @@
-"""Packing: the bytes of the reference from every instruction set. HEADER"""
+"""Packing: the bytes of the reference from every instruction set.
+
+Caught, each made on purpose and seen to fail here: two draws with the same random bits.
+"""
 
 import itertools
 
