@@ -18,7 +18,18 @@ from mezzotint.errors import (
 )
 
 if TYPE_CHECKING:
-    from mezzotint.packed import PackedMatrix, open, pack, pack_file
+    from mezzotint.packed import (
+        PackedMatrix,
+        Table,
+        from_codes,
+        from_faiss_sq,
+        from_sentence_transformers,
+        from_usearch_i8,
+        open,
+        pack,
+        pack_file,
+        read,
+    )
 
 __version__ = "0.1.0"
 
@@ -32,12 +43,30 @@ __all__ = [
     "PackedMatrix",
     "ParameterError",
     "StoreError",
+    "Table",
+    "from_codes",
+    "from_faiss_sq",
+    "from_sentence_transformers",
+    "from_usearch_i8",
     "open",
     "pack",
     "pack_file",
+    "read",
 ]
 
-_LAZY = dict.fromkeys(("PackedMatrix", "open", "pack", "pack_file"), "mezzotint.packed")
+_PACKED = (
+    "PackedMatrix",
+    "Table",
+    "from_codes",
+    "from_faiss_sq",
+    "from_sentence_transformers",
+    "from_usearch_i8",
+    "open",
+    "pack",
+    "pack_file",
+    "read",
+)
+_LAZY = dict.fromkeys(_PACKED, "mezzotint.packed")
 _SUBMODULES = ("formats", "kernels", "linear", "packed", "random")
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import dump_svmlight_file
 
 from mezzotint.cli.fit import Task, choose_task
 from mezzotint.cli.model_file import load_model
@@ -36,6 +37,49 @@ def test_regression_is_ridge(run, files):
     ridge = Ridge(alpha=2.0, random_state=0).fit(np.load(files / "X.npy"), np.load(files / "target.npy"))
     assert saved.estimator == "Ridge"
     assert np.array_equal(saved.coef[0], ridge.coef_)
+
+
+def parquet_of(files):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    X, y = np.load(files / "X.npy"), np.load(files / "names.npy")
+    columns = {f"x{j}": X[:, j] for j in range(5)} | {"name": y, "w": np.arange(300) % 3}
+    pq.write_table(pa.table(columns), files / "all.parquet", row_group_size=70)
+    return files / "all.parquet"
+
+
+def test_labels_and_weights_can_be_columns_of_the_file(run, files):
+    path = parquet_of(files)
+    result = run("fit", path, "--target", "name", "--weight", "w", "--out", files / "m")
+    assert result.exit_code == 0, result.stderr
+    X, y = np.load(files / "X.npy"), np.load(files / "names.npy")
+    clf = LogisticRegression(random_state=0).fit(X, y, sample_weight=np.arange(300) % 3)
+    assert np.array_equal(load_model(files / "m").coef, clf.coef_)
+    columns = "x0,x1,x2,x3,x4"
+    result = run("predict", files / "m", path, "--columns", columns, "--out", files / "p.npy")
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(np.load(files / "p.npy"), clf.predict(X))
+
+
+def test_a_libsvm_file_holds_its_labels(run, files):
+    X, y = np.load(files / "X.npy").round(3), np.load(files / "labels.npy")
+    dump_svmlight_file(X, y, str(files / "all.svm"))
+    assert run("fit", files / "all.svm", "--out", files / "m").exit_code == 0
+    clf = LogisticRegression(random_state=0).fit(X.astype(np.float64), y)
+    assert np.allclose(load_model(files / "m").coef, clf.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "no labels: give y.npy, or --target"),
+        (["labels.npy", "--target", "name"], "labels came twice"),
+    ],
+)
+def test_labels_must_come_once(run, files, arguments, text):
+    given = [files / a if a.endswith(".npy") else a for a in arguments]
+    result = run("fit", files / "X.npy", *given, "--out", files / "m")
+    assert result.exit_code == 2
+    assert text in result.stderr
 
 
 def test_without_intercept(run, files):
@@ -112,7 +156,7 @@ def test_an_interrupted_fit_leaves_the_old_model_and_nothing_else(run, files, mo
     (files / "m").write_text("old")
     before = sorted(files.iterdir())
 
-    def interrupt(self, X, y):
+    def interrupt(self, X, y, sample_weight=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LogisticRegression, "fit", interrupt)

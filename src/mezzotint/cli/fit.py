@@ -1,4 +1,4 @@
-"""`mezzotint fit`: train a linear model on a .npy matrix and write a model file."""
+"""`mezzotint fit`: train a linear model on a file of rows and write a model file."""
 
 import time
 import warnings
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mezzotint.cli.model_file import SavedModel
+    from mezzotint.packed import Source, Table
 
-HELP = """Train a linear model on the rows of X.npy and write it to a file.
+HELP = """Train a linear model on the rows of a file and write it to a file.
 
-X is memory-mapped: it may be larger than memory, only its packed copy (a quarter of float32 with --bits 8,
+X is read in blocks: it may be larger than memory, only its packed copy (a quarter of float32 with --bits 8,
 an eighth with --bits 4) has to fit. The answer is the optimum for the full-precision rows, whatever the
 bits.
+
+[bold]Files[/] are .npy, Parquet (a file or a folder), Arrow, CSV, libsvm or safetensors. Labels are a second
+.npy file, or a column of X named with --target; a libsvm file has its own.
 
 [bold]Classification or regression[/] is chosen from y unless --task says it: strings, bools and integers
 of at most 100 values are classes, everything else is a regression target (2-D for several targets). The
@@ -34,10 +38,14 @@ mezzotint fit X.npy y.npy --bits 4 --C 0.1 --n-jobs 2 --out model
 
 mezzotint fit X.npy price.npy --task regression --alpha 10 --out model
 
+mezzotint fit pages.parquet --columns embedding --target quality --out model
+
 [bold]Then[/]
 
 mezzotint predict model new.npy --out predicted.npy
 """
+LABELLED = (".svm", ".libsvm", ".svmlight")  # files that hold labels without a name
+_READS = {0: "sampling rows of X", 1: "packing and first read of X"}
 MAX_CLASSES = 100  # integers with more distinct values are taken for a regression target
 
 
@@ -58,11 +66,18 @@ class Solver(StrEnum):
 
 
 def fit(
-    x: Annotated[Path, typer.Argument(metavar="X.npy", help="Samples, shape (n, d), floats or integers.")],
-    y: Annotated[Path, typer.Argument(metavar="y.npy", help="Labels (n,), or targets (n,) or (n, K).")],
+    x: Annotated[Path, typer.Argument(metavar="X", help="File of samples, shape (n, d).")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Model file to write (safetensors); replaced if it exists.")
     ],
+    y: Annotated[
+        Path | None, typer.Argument(metavar="[y.npy]", help="Labels (n,), or targets (n,) or (n, K).")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column of X that holds the labels.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of X that holds sample weights.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of X to use, with commas.", show_default="all others")
+    ] = None,
     bits: Annotated[
         int, typer.Option(help="Bits of the packed copy: 8 (fast), 4 (least memory) or 32 (no packed copy).")
     ] = 8,
@@ -90,18 +105,20 @@ def fit(
 
     started = time.perf_counter()
     inputs.check_writable(out)
-    X, labels = inputs.read_samples(x), _one_column(inputs.read_array(y))
+    _require_one_label(x, y, target)
+    table = inputs.read_table(x, target, weight, columns)
+    labels = _labels(table, y)
     is_classifier, reason = choose_task(labels, task)
     _refuse_foreign_penalty(is_classifier, c, alpha)
     penalty = {"C": 1.0 if c is None else c} if is_classifier else {"alpha": 1.0 if alpha is None else alpha}
     settings = {"bits": bits, "solver": solver.value, "tol": tol, "max_iter": max_iter}
     threads = {"n_jobs": n_jobs, "random_state": seed, "fit_intercept": intercept}
     estimator = _estimator(is_classifier, {**penalty, **settings, **threads})
-    _train(estimator, X, labels)
+    _train(estimator, table, labels)
     from mezzotint.cli.model_file import save_model
 
     save_model(out, saved_model(estimator, labels))
-    _print_summary(estimator, X, reason, out, time.perf_counter() - started)
+    _print_summary(estimator, table.source, reason, out, time.perf_counter() - started)
 
 
 def choose_task(y: "NDArray[Any]", task: Task) -> tuple[bool, str]:
@@ -149,6 +166,21 @@ def _as_json(value: Any) -> Any:  # noqa: ANN401
     return value if is_plain or abs(value) < float("inf") else str(value)
 
 
+def _require_one_label(x: Path, y: Path | None, target: str | None) -> None:
+    if y is not None and target is not None:
+        raise typer.BadParameter(f"labels came twice: {y} and --target {target}; leave one out.")
+    if y is None and target is None and x.suffix.lower() not in LABELLED:
+        raise typer.BadParameter("no labels: give y.npy, or --target with the name of a column of X.")
+
+
+def _labels(table: "Table", y: Path | None) -> "NDArray[Any]":
+    from mezzotint.packed.sources_npy import read_npy
+
+    labels = table.y if y is None else read_npy(y)
+    assert labels is not None  # _require_one_label
+    return _one_column(labels)
+
+
 def _one_column(y: "NDArray[Any]") -> "NDArray[Any]":
     """Take a column vector for what it means."""
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
@@ -167,23 +199,23 @@ def _estimator(is_classifier: bool, parameters: dict[str, Any]) -> Any:  # noqa:
     return (LogisticRegression if is_classifier else Ridge)(**parameters)
 
 
-def _train(estimator: Any, X: "NDArray[Any]", y: "NDArray[np.generic]") -> None:  # noqa: ANN401
+def _train(estimator: Any, table: "Table", y: "NDArray[np.generic]") -> None:  # noqa: ANN401
     """Fit, showing the reads of X as they pass; a warning of the solver is one line on stderr."""
-    from mezzotint.cli.inputs import ReportingSource
+    from mezzotint.packed.sources import ReportingSource
 
     with console.working("starting") as work, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
 
         def report(number: int, rows: int) -> None:
-            work.describe(f"read {number} of X" if number > 1 else "packing and first read of X")
-            work.advance_to(rows, len(X))
+            work.describe(_READS.get(number, f"read {number} of X"))
+            work.advance_to(rows, table.source.shape[0])
 
-        estimator.fit(ReportingSource(X, report), y)
+        estimator.fit(ReportingSource(table.source, report), y, sample_weight=table.sample_weight)
     for warning in caught:
         console.print_warning(str(warning.message))
 
 
-def _print_summary(estimator: Any, X: "NDArray[Any]", reason: str, out: Path, seconds: float) -> None:  # noqa: ANN401
+def _print_summary(estimator: Any, X: "Source", reason: str, out: Path, seconds: float) -> None:  # noqa: ANN401
     result = estimator.result_
     n, d = X.shape
     packed = f", packed to {estimator.bits} bits" if result.packed_passes and estimator.bits < 32 else ""
@@ -192,7 +224,7 @@ def _print_summary(estimator: Any, X: "NDArray[Any]", reason: str, out: Path, se
     console.print_facts(
         [
             ("task", reason),
-            ("data", f"{n} x {d} {X.dtype}, {console.size_text(X.nbytes)}{packed}"),
+            ("data", f"{n} x {d} {X.dtype}, {console.size_text(n * d * X.dtype.itemsize)}{packed}"),
             ("status", result.status.value),
             ("gap", f"{bounds}, in an objective of {result.objective:.6g}"),
             ("work", f"{reads}, {seconds:.2f} s"),

@@ -22,6 +22,7 @@ from mezzotint.linear.validation import (
     check_samples,
     check_seed,
     check_verbose,
+    named_columns,
 )
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import check_bits, raise_if_bad
@@ -48,7 +49,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
     def _open(self, X: Any, y: Any) -> tuple[Source, PackedMatrix | None]:  # noqa: ANN401
         """Check X as far as that costs nothing and remember its columns."""
         source, given = check_samples(X)
-        validate_data(self, X, y, skip_check_array=True)
+        validate_data(self, named_columns(X, source), y, skip_check_array=True)
         return source, given
 
     def _make_problem(
@@ -88,7 +89,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """Return ``X coef^T + intercept`` in float64, shape (K, n)."""
         check_is_fitted(self)
         source, _ = check_samples(X)
-        validate_data(self, X, reset=False, skip_check_array=True)
+        validate_data(self, named_columns(X, source), reset=False, skip_check_array=True)
         weights = np.atleast_2d(self.coef_)
         coef = np.column_stack([weights, np.broadcast_to(self.intercept_, len(weights))])
         return margins(source, np.ascontiguousarray(coef, dtype=np.float64), resolve_n_jobs(self.n_jobs))

@@ -107,6 +107,12 @@ def check_samples(X: Any) -> tuple[Source, PackedMatrix | None]:  # noqa: ANN401
     return X.source, X
 
 
+def named_columns(X: Any, source: Source) -> Any:  # noqa: ANN401
+    """Return what scikit-learn takes the columns' number and names from: a data frame, else the source."""
+    is_frame = hasattr(X, "columns") and type(X).__module__.partition(".")[0] != "pyarrow"
+    return X if is_frame else source
+
+
 def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:  # noqa: ANN401
     """Return sample weights as float64 of shape (n,), None for None; a number stands for n equal weights."""
     if sample_weight is None:

@@ -106,7 +106,8 @@ class PackedMatrix:
     def __repr__(self) -> str:
         n, d = self.shape
         saving = 4 * n * d / self.nbytes
-        source = "float source attached" if self.source is not None else "no float source"
+        attached = getattr(self.source, "note", "float source attached")
+        source = attached if self.source is not None else "no float source"
         size = f"{_size(self.nbytes)}, {saving:.1f}x smaller than float32"
         draws = f": {self.n_draws} draws of {self.level_bits}" if self.n_draws > 1 else ""
         return f"PackedMatrix({n} x {d}, {self.bits} bits{draws}, {size}, {source})"

@@ -1,5 +1,7 @@
 """Packing: one read of the float rows, block by block, into codes."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.full_range import full_grid
 from mezzotint.packed.matrix import PackedMatrix
-from mezzotint.packed.sources import FloatArray, Source, as_source, chunks
+from mezzotint.packed.sources import FloatArray, ReportingSource, Source, as_source, chunks
 from mezzotint.random import sample_rows
 
 _SCALE_VALUES = 2**22  # sampled values that the columns' ranges are taken from: all of a narrow matrix
@@ -29,6 +31,7 @@ def pack(
     keep_source: bool = True,
     random_state: int = 0,
     n_jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PackedMatrix:
     """Pack an array into 8 or 4 bits per value, or into two random draws of fewer bits.
 
@@ -48,7 +51,8 @@ def pack(
     ----------
     X : array-like of shape (n, d)
         Dense real numbers: NumPy arrays or memmaps (float64/32/16, bfloat16, integers), pandas or
-        polars frames, torch CPU tensors. n >= 1, 1 <= d <= 65536.
+        polars frames, torch CPU tensors, paths of files and iterables of blocks (see
+        `mezzotint.packed.as_source`). n >= 1, 1 <= d <= 65536.
     bits : {8, 4}, or with ``n_draws=2`` {1, 2, 3, 4, 7}
         Bits of one draw: its levels are 0 to ``2**bits - 1``. Stored are ``bits + n_draws - 1`` per value.
     n_draws : {1, 2}
@@ -62,6 +66,9 @@ def pack(
         Seed of the row sample and of stochastic rounding; results are a function of it.
     n_jobs : int or None
         Threads; None means all cores within joblib's limit. The codes do not depend on it.
+    progress : callable, optional
+        Called with (rows read so far, all rows) while X is read: for the row sample that sets the ranges
+        where X is larger than that, and from 0 again for packing.
 
     Returns
     -------
@@ -97,15 +104,24 @@ def pack(
         raise ParameterError(f"n_draws={n_draws!r} is not possible; allowed: 1, 2.")
     check_bits(bits, DRAW_BITS[n_draws])
     source = as_source(X)
-    return pack_source(
-        source,
+    packed = pack_source(
+        source if progress is None else reporting(source, progress),
         bits,
         n_draws=n_draws,
         rounding=checked_rounding(rounding, n_draws),
-        keep_source=keep_source,
+        keep_source=False,
         seed=random_state,
         n_threads=resolve_n_jobs(n_jobs),
     )
+    if progress is not None:
+        progress(*[source.shape[0]] * 2)
+    return replace(packed, source=source) if keep_source else packed
+
+
+def reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
+    """Return the source; each block that is read calls `progress` with (rows done, rows)."""
+    n_rows = source.shape[0]
+    return ReportingSource(source, lambda _, rows: progress(rows, n_rows))
 
 
 def checked_rounding(rounding: str | None, n_draws: int) -> str:

@@ -1,8 +1,10 @@
 """Where float rows come from: any array-like, read in blocks so that an exact pass never needs X whole."""
 
+import os
 import sys
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,10 @@ from mezzotint.kernels import MAX_COLUMNS
 
 FloatArray = NDArray[Any]  # float32 or float64
 _CHUNK_BYTES = 2**24  # of converted rows held at a time
+_REPORTS = 64  # of progress while rows are gathered
 
 
+@runtime_checkable
 class Source(Protocol):
     """Float rows of a matrix, in blocks."""
 
@@ -84,6 +88,53 @@ class ArraySource:
         return np.ascontiguousarray(rows, dtype=self._dtype)
 
 
+class ReportingSource:
+    """A source that tells how far each read of it has come.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    report : callable
+        Called with (number of the read, row it has come to) before each block. Reads in order count from 1;
+        0 is a gathering of rows, which for some sources is a read of all.
+    """
+
+    def __init__(self, source: Source, report: Callable[[int, int], None]) -> None:
+        self._source, self._report = source, report
+        self._reads = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the blocks."""
+        return self._source.dtype
+
+    @property
+    def whole(self) -> None:
+        """None: kernels get one block after the other, so that each can be counted."""
+        return
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Rows [start, stop), counted."""
+        self._reads += start == 0
+        self._report(self._reads, start)
+        return self._source.block(start, stop)
+
+    def rows(self, index: NDArray[np.int64]) -> FloatArray:
+        """Gather the rows of an increasing index, in a few parts so that progress shows."""
+        parts = np.array_split(index, min(len(index), _REPORTS)) if len(index) else [index]
+        gathered = []
+        for part in parts:
+            self._report(0, int(part[0]) if len(part) else 0)
+            gathered.append(self._source.rows(part))
+        return np.concatenate(gathered)
+
+
 def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
     """Yield ((first segment, count), rows) over the whole source, a bounded number of rows at a time."""
     last = len(bounds) - 1
@@ -101,13 +152,15 @@ def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[in
 
 
 def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any array-like
-    """Wrap any array-like of shape (n, d) as a Source, without copying where possible.
+    """Wrap anything that holds rows as a Source, without copying where possible.
 
     Parameters
     ----------
-    X : array-like of shape (n, d)
+    X : array-like of shape (n, d), path, or blocks
         NumPy arrays and memmaps (floats, integers, bool, ml_dtypes' bfloat16), pandas and polars frames,
-        torch CPU tensors and nested sequences.
+        pyarrow Tables, torch CPU tensors and nested sequences; a path to a file or folder that
+        `mezzotint.read` knows; an iterable of 2-D blocks, or a callable that returns an iterator of them
+        (read anew for each pass); an iterator, which is copied to a temporary file; a Source.
 
     Returns
     -------
@@ -117,13 +170,51 @@ def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any arra
     ------
     DataError
         For sparse, complex, non-numeric, non-2-D, empty or too wide input; the message says what to do.
+    FileError
+        If a file cannot be read or does not hold what it says.
     """
-    if isinstance(X, ArraySource):
+    if isinstance(X, Source):
         return X
+    if isinstance(X, str | os.PathLike):
+        from mezzotint.packed.read import read
+
+        return read(X).source
+    if type(X).__module__.partition(".")[0] == "pyarrow":
+        from mezzotint.packed.sources_arrow import table_source
+
+        return table_source(X)
     _refuse_sparse(X)
+    blocks = _of_blocks(X)
+    if blocks is not None:
+        return blocks
     bfloat16, array = _to_numpy(X)
-    _check_shape(array)
+    if array.ndim != 2:
+        raise DataError(
+            f"Expected 2D array, got {array.ndim}D array instead (shape {array.shape}). Reshape your data: "
+            "X.reshape(-1, 1) for a single feature, X.reshape(1, -1) for a single sample."
+        )
+    check_shape(array.shape)
     return ArraySource(_check_dtype(array), bfloat16=bfloat16)
+
+
+def _of_blocks(X: Any) -> Source | None:  # noqa: ANN401
+    """Return a source for iterables of blocks, None for everything else."""
+    is_array = any(hasattr(X, name) for name in ("__array__", "__array_interface__"))
+    if is_array or isinstance(X, Mapping) or type(X).__module__ == "torch":
+        return None
+    from mezzotint.packed.sources_stream import BlocksReader, StreamSource, spooled
+
+    if isinstance(X, Sequence):
+        return StreamSource(BlocksReader(partial(iter, X))) if _holds_blocks(X) else None
+    if callable(X):
+        return StreamSource(BlocksReader(X))
+    if hasattr(X, "__next__"):
+        return spooled(X)
+    return StreamSource(BlocksReader(partial(iter, X))) if hasattr(X, "__iter__") else None
+
+
+def _holds_blocks(X: Sequence[Any]) -> bool:
+    return len(X) > 0 and getattr(X[0], "ndim", 0) == 2
 
 
 def _refuse_sparse(X: Any) -> None:  # noqa: ANN401
@@ -149,21 +240,14 @@ def _to_numpy(X: Any) -> tuple[bool, NDArray[Any]]:  # noqa: ANN401
     return False, array
 
 
-def _check_shape(array: NDArray[Any]) -> None:
-    if array.ndim != 2:
-        raise DataError(
-            f"Expected 2D array, got {array.ndim}D array instead (shape {array.shape}). Reshape your data: "
-            "X.reshape(-1, 1) for a single feature, X.reshape(1, -1) for a single sample."
-        )
-    n, d = array.shape
-    if n < 1:
-        raise DataError(
-            f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required."
-        )
-    if d < 1:
-        raise DataError(
-            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
-        )
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raise DataError unless a matrix of this (rows, columns) can be packed."""
+    n, d = shape
+    for count, what in ((n, "sample"), (d, "feature")):
+        if count < 1:
+            raise DataError(
+                f"Found array with 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is required."
+            )
     if d > MAX_COLUMNS:
         raise DataError(
             f"X has {d} columns; at most {MAX_COLUMNS} are allowed (32-bit sums of codes must not overflow). "
