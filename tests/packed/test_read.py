@@ -1,7 +1,11 @@
 """`mezzotint.read` of all kinds. Caught: capitals in a suffix refused, a folder taken for a damaged file."""
 
+import importlib
+
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from sklearn.datasets import dump_svmlight_file
 
 import mezzotint as mz
 from mezzotint.errors import FileError, ParameterError
@@ -27,6 +31,45 @@ def test_rubbish_is_an_error_of_ours(name, tmp_path, rng):
     (tmp_path / name).write_bytes(rng.integers(128, 256, 5000).astype(np.uint8).tobytes())
     with pytest.raises(mz.MezzotintError):
         mz.read(tmp_path / name).source.block(0, 1)
+
+
+def write_as(name, X, folder):
+    path = folder / name
+    if name == "x.npy":
+        np.save(path, X)
+    elif name == "x.safetensors":
+        save_file({"x": X}, path)
+    elif name == "x.svm":
+        dump_svmlight_file(X, np.arange(len(X)), str(path))
+    elif name == "x.csv":
+        np.savetxt(path, X, delimiter=",")
+    else:
+        table = pytest.importorskip("pyarrow").table({"e": X.tolist(), "f": X[:, 0]})
+        if name == "x.parquet":
+            importlib.import_module("pyarrow.parquet").write_table(table, path, row_group_size=25)
+        else:
+            importlib.import_module("pyarrow.feather").write_feather(table, path, chunksize=25)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.safetensors", "x.svm", "x.csv", "x.parquet", "x.feather"])
+def test_mutated_files_are_read_or_refused_but_never_crash(name, tmp_path, rng):
+    if name == "x.csv":
+        pytest.importorskip("pyarrow")
+    good = write_as(name, rng.standard_normal((60, 4)).astype(np.float32), tmp_path).read_bytes()
+    outcomes = set()
+    for _ in range(100):
+        damaged = bytearray(good[: rng.integers(1, len(good))] if rng.random() < 0.3 else good)
+        near_an_end = rng.integers(0, min(len(damaged), 150), 3) * (1 if rng.random() < 0.5 else -1)
+        for place in near_an_end:
+            damaged[place] = rng.integers(0, 256)
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            mz.pack(tmp_path / name)
+            outcomes.add("read")
+        except mz.MezzotintError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
 
 
 def test_suffixes_may_be_in_capitals(tmp_path):

@@ -79,9 +79,18 @@ def test_a_lie_in_the_description_is_named(files, entry, value, text, tmp_path):
 
 @pytest.mark.parametrize("cuts", [[256, 0, 512], [0, 200, 512], [0, 256, 256, 512], [0, 256, 384]])
 def test_shards_must_cut_the_rows_in_order(files, cuts, tmp_path):
+    with_pairs(list(pairwise(cuts)), files, tmp_path)
+
+
+@pytest.mark.parametrize("pairs", [[(0, 256), (128, 512)], [(0, 256), (272, 512)], [(256, 512), (0, 256)]])
+def test_shards_must_neither_overlap_nor_leave_gaps(files, pairs, tmp_path):
+    with_pairs(pairs, files, tmp_path)
+
+
+def with_pairs(pairs, files, tmp_path):
     header, data = parsed(files[HEADER])
     facts = json.loads(header["__metadata__"]["description"])
-    facts["shards"] = [[*pair, "00000000"] for pair in pairwise(cuts)]
+    facts["shards"] = [[*pair, "00000000"] for pair in pairs]
     header["__metadata__"]["description"] = json.dumps(facts)
     refused(
         signed({**files, HEADER: framed(header, data)}),

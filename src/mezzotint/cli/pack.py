@@ -11,8 +11,9 @@ from mezzotint.cli import console
 
 HELP = """Pack the rows of IN into a store: a folder of low-bit codes that `mezzotint.open` maps into memory.
 
-IN is read block by block, so it may be larger than memory. If the work is interrupted, a store that was
-there before is untouched, and the same command continues where it stopped.
+IN is a .npy, Parquet, Arrow, CSV, libsvm or safetensors file. It is read block by block, so it may be
+larger than memory. If the work is interrupted, a store that was there before is untouched, and the same
+command continues where it stopped.
 
 [bold]How many bits[/]: 8 trains fastest, 4 needs least room. 16 keeps bit planes: the store can be opened
 at 1, 2, 4, 8 or 16 bits and reads that share of its bytes; at 16 it stands in for the rows themselves.
@@ -22,7 +23,7 @@ at 1, 2, 4, 8 or 16 bits and reads that share of its bytes; at 16 it stands in f
 
 mezzotint pack X.npy --bits 8 --out rows.mzt
 
-mezzotint pack X.npy --bits 16 --out rows.mzt
+mezzotint pack pages.parquet --columns embedding --bits 16 --out rows.mzt
 
 [bold]Then[/]
 
@@ -38,10 +39,13 @@ class Rounding(StrEnum):
 
 
 def pack(
-    x: Annotated[Path, typer.Argument(metavar="IN", help="Samples, shape (n, d): a .npy file.")],
+    x: Annotated[Path, typer.Argument(metavar="IN", help="File of samples, shape (n, d).")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write; a store that is there is replaced.")
     ],
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of IN to pack, with commas.", show_default="all")
+    ] = None,
     bits: Annotated[
         int, typer.Option(help="Bits per value: 8, 4, or 16 (in planes). Of one of two draws: 1, 2, 3, 4, 7.")
     ] = 8,
@@ -70,15 +74,10 @@ def pack(
     from mezzotint.packed import pack_file
 
     started = time.perf_counter()
-    rows = inputs.read_table(x).source
-    with console.working("starting") as work:
-
-        def report(what: str, done: int) -> None:
-            work.describe(what)
-            work.advance_to(done, rows.shape[0])
-
+    X = inputs.read_table(x, columns=columns).source
+    with console.working("packing") as work:
         pack_file(
-            rows,
+            X,
             out,
             bits=bits,
             n_draws=draws,
@@ -87,9 +86,7 @@ def pack(
             shard_bytes=shard_megabytes * 10**6,
             random_state=seed,
             n_jobs=n_jobs,
-            report=report,
+            progress=work.advance_to,
         )
-    size = console.size_text(rows.shape[0] * rows.shape[1] * rows.dtype.itemsize)
-    source = f"{x}, {rows.dtype}, {size}"
     seconds = time.perf_counter() - started
-    console.print_facts([("packed", source), *store_facts(out), ("work", f"{seconds:.2f} s")])
+    console.print_facts([("packed", str(x)), *store_facts(out), ("work", f"{seconds:.2f} s")])

@@ -105,7 +105,7 @@ def pack(
     check_bits(bits, DRAW_BITS[n_draws])
     source = as_source(X)
     packed = pack_source(
-        source if progress is None else _reporting(source, progress),
+        source if progress is None else reporting(source, progress),
         bits,
         n_draws=n_draws,
         rounding=checked_rounding(rounding, n_draws),
@@ -118,7 +118,8 @@ def pack(
     return replace(packed, source=source) if keep_source else packed
 
 
-def _reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
+def reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
+    """Return the source; each block that is read calls `progress` with (rows done, rows)."""
     n_rows = source.shape[0]
     return ReportingSource(source, lambda _, rows: progress(rows, n_rows))
 

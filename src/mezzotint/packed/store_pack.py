@@ -19,6 +19,7 @@ from mezzotint.packed.pack import (
     checked_rounding,
     column_grid,
     raise_if_bad,
+    reporting,
 )
 from mezzotint.packed.planes import READABLE_BITS, STORABLE_BITS, Codes, split, widths_of
 from mezzotint.packed.sources import FloatArray, Source, as_source
@@ -32,8 +33,6 @@ _WRITER = "mezzotint"
 _SAMPLE_VALUES, _LEAST_SAMPLE = 2**19, 64  # values, rows that rounding noise is estimated from
 _NOISE_STREAM = 0x6E6F6973  # "nois": random bits that draw them
 
-Report = Callable[[str, int], None]
-
 
 def pack_file(
     X: Any,  # noqa: ANN401
@@ -46,7 +45,7 @@ def pack_file(
     shard_bytes: int = SHARD_BYTES,
     random_state: int = 0,
     n_jobs: int | None = None,
-    report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Pack rows into a store on disk, with bounded memory.
 
@@ -75,8 +74,8 @@ def pack_file(
         Seed of the row sample and of stochastic rounding.
     n_jobs : int or None
         Threads; the store does not depend on it.
-    report : callable or None
-        Called with what is being done and the number of rows it has come to.
+    progress : callable, optional
+        Called as ``progress(rows_done, n_rows)`` while X is read.
 
     Raises
     ------
@@ -104,7 +103,8 @@ def pack_file(
     rounding = _checked_options(bits, n_draws, planes, rounding, shard_bytes)
     target = Path(path)
     check_target(target)
-    job = _Job(as_source(X), random_state, resolve_n_jobs(n_jobs), report or _say_nothing)
+    source = as_source(X) if progress is None else reporting(as_source(X), progress)
+    job = _Job(source, random_state, resolve_n_jobs(n_jobs))
     provenance = {"writer": _WRITER, "rounding": rounding}
     if not planes:
         provenance["seed"] = str(random_state)
@@ -117,7 +117,6 @@ def pack_file(
         shard_bytes=shard_bytes,
         provenance=provenance,
     )
-    job.report("looking at the columns", 0)
     columns = job.plane_ranges(info) if planes else job.tile_ranges(info)
     with StoreWriter(target, info, columns, resume=True) as writer:
         (job.write_planes if planes else job.write_tiles)(writer, columns, rounding)
@@ -164,10 +163,6 @@ def _check_shard_bytes(shard_bytes: int) -> None:
         raise ParameterError(f"shard_bytes={shard_bytes!r}; give a number of bytes, at least 1.")
 
 
-def _say_nothing(what: str, rows: int) -> None:
-    pass
-
-
 def _tiles_of(info: StoreInfo, block: Block, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     row_bytes = info.planes[0]
     return codes[block.start * row_bytes : info.padded(block.stop) * row_bytes]
@@ -176,9 +171,9 @@ def _tiles_of(info: StoreInfo, block: Block, codes: NDArray[np.uint8]) -> NDArra
 class _Job:
     """One packing of a source."""
 
-    def __init__(self, source: Source, seed: int, n_threads: int, report: Report) -> None:
+    def __init__(self, source: Source, seed: int, n_threads: int) -> None:
         self.source = source
-        self._seed, self._threads, self.report = seed, n_threads, report
+        self._seed, self._threads = seed, n_threads
 
     def tile_ranges(self, info: StoreInfo) -> Columns:
         """Ranges and noise as `mezzotint.pack` chooses them."""
@@ -210,7 +205,6 @@ class _Job:
         """Round rows straight into the mapped files."""
         layout, codes = writer.info.tiles, writer.map_codes()
         for block in writer.missing_blocks():
-            self.report("packing", block.start)
             rows = self.source.block(block.start, block.stop)
             bad = ops().pack_rows(
                 rows,
@@ -231,7 +225,6 @@ class _Job:
         """Round rows, to the nearest code always, and write their planes."""
         bits = writer.info.bits
         for block in writer.missing_blocks():
-            self.report("packing", block.start)
             rows = self.source.block(block.start, block.stop)
             raise_if_bad(ops().first_nonfinite(rows, n_threads=self._threads), rows, block.start)
             writer.write(block, split(uniform_codes(rows, columns, bits), bits))
