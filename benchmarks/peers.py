@@ -49,7 +49,9 @@ def line_up(problem: LinearProblem) -> tuple[list[Peer], dict[str, str]]:
     """Return the peers for a problem, those on X's own dtype first, and why others are left out."""
     peers, skipped = [], {}
     makers = (_snap_ridge, _intel_ridge, _ridge_peers)
-    if problem.loss != "squared":
+    if problem.loss == "squared_hinge":
+        makers = (_snap_svm, _liblinear_svm)
+    elif problem.loss != "squared":
         makers = (_snap_logistic, _intel_logistic, _sklearn_peers)
     for maker in makers:
         for found in maker(problem):
@@ -133,6 +135,30 @@ def _liblinear(problem: LinearProblem) -> Found:
             make=make,
         )
         yield f"{name}, other dtypes", "it converts to float64 inside"
+
+
+def _liblinear_svm(problem: LinearProblem) -> Found:
+    def maker(dual: bool) -> Callable[[LinearProblem, float], Any]:
+        def make(problem: LinearProblem, tolerance: float) -> Any:
+            from sklearn.svm import LinearSVC
+
+            return LinearSVC(C=problem.C, fit_intercept=False, dual=dual, tol=tolerance, max_iter=_MANY)
+
+        return make
+
+    if problem.fit_intercept:
+        yield "scikit-learn liblinear", "penalises the intercept: another problem"
+        return
+    dtype = str(problem.X.dtype)
+    for solver, dual, tolerances in (("primal", False, (1e-2, 1e-4, 1e-7)), ("dual", True, (1e-2, 1e-4))):
+        yield Peer(
+            library="scikit-learn",
+            solver=f"liblinear {solver}",
+            dtype=dtype,
+            tolerances=tolerances,
+            make=maker(dual),
+        )
+    yield "scikit-learn liblinear, other dtypes", "it converts to float64 inside"
 
 
 def _sklearn(solver: str) -> Callable[[LinearProblem, float], Any]:
@@ -234,6 +260,19 @@ def _snap_logistic(problem: LinearProblem) -> Found:
     if not refusals:
         yield from _on_both("snapml", "dual", (1e-3, 1e-5, 1e-7), maker(True))
         yield from _on_both("snapml", "primal", (1e-3, 1e-7), maker(False))
+
+
+def _snap_svm(problem: LinearProblem) -> Found:
+    def make(problem: LinearProblem, tolerance: float) -> Any:
+        import snapml
+
+        return snapml.SupportVectorMachine(
+            loss="squared_hinge", regularizer=problem.strength, fit_intercept=False, n_jobs=N_THREADS,
+            max_iter=_MANY, tol=tolerance,
+        )  # fmt: skip
+
+    refusals = list(_snap_refusal(problem))
+    yield from refusals or _on_both("snapml", "dual", (1e-3, 1e-5, 1e-7), make)
 
 
 def _snap_ridge(problem: LinearProblem) -> Found:

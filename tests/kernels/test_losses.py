@@ -25,6 +25,18 @@ MARGINS = np.concatenate(
         np.exp(np.random.default_rng(2).uniform(-700, 3, 200)),
     ]
 )
+SOME = [
+    ("logistic", 1),
+    ("squared", 2),
+    ("softmax", 4),
+    ("squared_hinge", 1),
+    ("squared_hinge", 3),
+    ("squared_epsilon_insensitive", 2),
+]
+
+
+def label_rows(loss, n_outputs):
+    return {"squared": n_outputs, "squared_epsilon_insensitive": 2 * n_outputs}.get(loss, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -142,22 +154,23 @@ def test_margins_beyond_all_bounds_give_finite_losses(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize(("loss", "n_outputs"), [("logistic", 1), ("squared", 2), ("softmax", 3)])
+@pytest.mark.parametrize(("loss", "n_outputs"), SOME)
 def test_a_margin_that_is_not_a_number_is_seen_in_the_loss(isa, loss, n_outputs):
     phi = np.zeros((n_outputs, 20))
     phi[-1, 17] = np.nan
-    y = np.zeros((n_outputs if loss == "squared" else 1, 20))
+    y = np.zeros((label_rows(loss, n_outputs), 20))
     with kernels.use(isa):
         assert np.isnan(native.loss_sum(loss, phi, y, None))
         phi[-1, 17] = 0
         assert np.isfinite(native.loss_sum(loss, phi, y, None))
 
 
-@pytest.mark.parametrize(("loss", "n_outputs"), [("logistic", 1), ("squared", 2), ("softmax", 4)])
+@pytest.mark.parametrize(("loss", "n_outputs"), SOME)
 def test_slopes_are_the_derivative_of_the_loss(kernel_set, loss, n_outputs, rng):
     ops = kernels.ops()
     phi, direction = rng.normal(size=(2, n_outputs, 50))
-    y = rng.integers(0, max(2, n_outputs), (n_outputs if loss == "squared" else 1, 50)).astype(np.float64)
+    y = rng.integers(0, max(2, n_outputs), (label_rows(loss, n_outputs), 50)).astype(np.float64)
+    y[n_outputs:] = y[: len(y) - n_outputs] + 0.5  # upper ends of intervals
     weights = rng.random(50)
     step = 1e-5
 
@@ -169,3 +182,48 @@ def test_slopes_are_the_derivative_of_the_loss(kernel_set, loss, n_outputs, rng)
     slope = ops.line_slope(loss, phi, None, eta, 1.0, y, weights)
     expected = (value(1 + step) - value(1 - step) - value(step) + value(-step)) / (2 * step)
     assert slope == pytest.approx(expected, rel=1e-5)
+
+
+# margins below, at and above the kinks of a label's interval, and the loss, slope and curvature there
+KINKS = np.array([-3.0, -1.0 - 2**-52, -1.0, -0.5, 0.0, 0.5, 1.0 - 2**-53, 1.0, 2.0, -1e100, 1e100])
+
+
+def row_by_row(ops, loss, phi, y):
+    """Loss and curvature of every row."""
+    second = np.full(phi.shape, np.nan, np.float32)
+    ops.curvature_rows(loss, phi, None, y, None, c=None, second=second)
+    rows = [(phi[:, [i]], y[:, [i]]) for i in range(phi.shape[1])]
+    losses = [ops.loss_sum(loss, np.ascontiguousarray(a), np.ascontiguousarray(b), None) for a, b in rows]
+    return np.array(losses), second
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_squared_hinge_is_exact_at_its_kinks(kernel_set, label):
+    phi, y = KINKS[None].copy(), np.full((1, len(KINKS)), label)
+    short = np.maximum(0, 1 - (2 * label - 1) * KINKS)
+    losses, second = row_by_row(kernels.ops(), "squared_hinge", phi, y)
+    np.testing.assert_array_equal(losses, 0.5 * short**2)
+    np.testing.assert_array_equal(second[0], short > 0)
+
+
+def test_each_output_of_the_squared_hinge_is_its_class_against_the_rest(kernel_set, rng):
+    ops, phi = kernels.ops(), rng.normal(size=(3, 40)) * 2
+    y, weights = rng.integers(0, 3, (1, 40)).astype(np.float64), rng.random(40)
+    second, alone = np.empty((3, 40), np.float32), np.empty((1, 40), np.float32)
+    ops.curvature_rows("squared_hinge", phi, None, y, weights, c=None, second=second)
+    total = 0.0
+    for k in range(3):
+        own = (y == k).astype(np.float64)
+        ops.curvature_rows("squared_hinge", phi[k : k + 1], None, own, weights, c=None, second=alone)
+        np.testing.assert_array_equal(second[k], alone[0])
+        total += ops.loss_sum("squared_hinge", phi[k : k + 1], own, weights)
+    assert ops.loss_sum("squared_hinge", phi, y, weights) == pytest.approx(total, rel=1e-14)
+
+
+def test_errors_up_to_epsilon_cost_nothing_and_curve_nothing(kernel_set):
+    low, high = np.full((1, 5), -0.5), np.full((1, 5), 2.0)
+    phi = np.array([[-1.5, -0.5, 0.0, 2.0, 2.25]])
+    y = np.concatenate([low, high])
+    losses, second = row_by_row(kernels.ops(), "squared_epsilon_insensitive", phi, y)
+    np.testing.assert_array_equal(losses, [0.5, 0, 0, 0, 0.03125])
+    np.testing.assert_array_equal(second, [[1, 0, 0, 0, 1]])

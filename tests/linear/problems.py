@@ -24,7 +24,10 @@ def embeddings(n, d, *, power=0.7, seed=0, scale=6.0, n_classes=2, shift=0.0):
 def make_problem(X, y, loss, penalty, *, bits=None, weights=None, fit_intercept=True, n_threads=2):
     """A Problem; bits=None keeps no packed copy."""
     y = np.atleast_2d(np.asarray(y, dtype=np.float64))
-    n_outputs = int(y.max()) + 1 if loss == "softmax" else len(y)
+    if loss == "softmax" or (loss == "squared_hinge" and y.max() > 1):
+        n_outputs = int(y.max()) + 1
+    else:
+        n_outputs = len(y) // 2 if loss == "squared_epsilon_insensitive" else len(y)
     return Problem(
         source=as_source(X),
         packed=None if bits is None else pack(X, bits=bits),

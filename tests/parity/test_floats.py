@@ -19,7 +19,15 @@ THREADS = (1, 2, 3)
 ROWS = (0, 1, 15, 16, 17, 33, 101)
 COLUMNS = (1, 7, 8, 9, 15, 16, 17, 31, 33, 67)
 OUTPUTS = (1, 2, 3, 10)
-LOSSES = {"logistic": (1,), "squared": OUTPUTS, "softmax": (2, 3, 10)}
+LOSSES = {
+    "logistic": (1,),
+    "squared": OUTPUTS,
+    "softmax": (2, 3, 10),
+    "squared_hinge": OUTPUTS,
+    "squared_epsilon_insensitive": OUTPUTS,
+}
+UNBOUNDED = ("squared", "squared_hinge", "squared_epsilon_insensitive")  # slopes grow with the margins
+OWN_SECONDS = ("softmax", "squared_hinge", "squared_epsilon_insensitive")
 EXTREME = np.array([0, -0.0, 5e-324, -5e-324, 1e3, -1e3, 745, -745, 1e-310, 37])
 
 
@@ -56,7 +64,9 @@ class Problem:
         self.phi = read_only(phi)
 
     def y(self, loss):
-        return self.targets if loss == "squared" else self.labels
+        intervals = np.concatenate([self.targets - 0.5, self.targets + 0.5])
+        known = {"squared": self.targets, "squared_epsilon_insensitive": intervals}
+        return known.get(loss, self.labels)
 
     def exact_pass(self, ops, loss, weights, **threads):
         phi = np.full((self.n_outputs, self.n), np.nan)
@@ -80,7 +90,7 @@ class Problem:
     def row_functions(self, ops, loss, weights, **threads):
         shape = (self.n_outputs, self.n)
         c = np.full(shape, np.nan, np.float32)
-        seconds = np.full((2, *(shape if loss == "softmax" else (1, self.n))), np.nan, np.float32)
+        seconds = np.full((2, *(shape if loss in OWN_SECONDS else (1, self.n))), np.nan, np.float32)
         y = self.y(loss)
         ops.curvature_rows(loss, self.phi, self.psi, y, weights, c=c, second=seconds[0], **threads)
         ops.curvature_rows(loss, self.phi, None, y, weights, second=seconds[1], **threads)
@@ -169,7 +179,7 @@ def test_the_exact_pass_has_the_same_bits_everywhere_and_is_within_its_bound(los
             # slopes are at most 1 (squared: the residual), change at most as much as the margins, and come
             # from both sides with 3 ulp and n_outputs more for the sum of a softmax
             s = np.ones(n) if weights is None else weights
-            residual = size + np.abs(p.targets) if loss == "squared" else np.ones_like(size)
+            residual = size + np.abs(p.targets) + 1 if loss in UNBOUNDED else np.ones_like(size)
             few = gamma(2 * n_outputs + 40, 2**-53)
             change = s * (np.broadcast_to(error.sum(axis=0), size.shape) + few * residual)
             bound = magnitude(p, change) + 2 * gamma(20, 2**-53) * magnitude(p, s * residual)
@@ -192,7 +202,7 @@ def test_row_functions_have_the_same_bits_everywhere_and_are_within_their_bound(
             # 3 ulp of each slope (size at most 1; squared: that of the margins), then one rounding to float32
             s = np.ones(n) if weights is None else weights
             slope = 1 + np.abs(p.phi) + np.abs(p.psi) + np.abs(p.eta) + np.abs(p.targets)
-            slope = slope if loss == "squared" else np.ones_like(slope)
+            slope = slope if loss in UNBOUNDED else np.ones_like(slope)
             error = s * gamma(2 * n_outputs + 24, 2**-53) * slope
             assert_within(c, wanted_c, error + np.spacing(np.abs(wanted_c)))
             assert_within(seconds, wanted_seconds, 2**-48 * (1 + wanted_seconds) + np.spacing(wanted_seconds))

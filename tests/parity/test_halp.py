@@ -14,6 +14,7 @@ from mezzotint.kernels.epochs import EpochModel, EpochRows, EpochSchedule
 from mezzotint.random import permutation
 
 ISAS = [name for name in kernels.available() if name != "reference"]
+PIECEWISE = [("squared_hinge", 3), ("squared_epsilon_insensitive", 2)]
 
 
 def make_rows(rng, loss, n, K, weighted):
@@ -22,6 +23,9 @@ def make_rows(rng, loss, n, K, weighted):
         y = (rng.random((1, n)) < 0.5).astype(np.float64)
     elif loss == "squared":
         y = rng.standard_normal((K, n))
+    elif loss == "squared_epsilon_insensitive":
+        low = rng.standard_normal((K, n))
+        y = np.concatenate([low, low + 0.5])
     else:
         y = rng.integers(0, K, (1, n)).astype(np.float64)
     weights = rng.integers(0, 3, n).astype(np.float64) if weighted else None
@@ -106,7 +110,7 @@ def test_a_saturated_offset_doubles_its_grid_in_the_same_way_everywhere(isa, qua
     assert result.doublings == expected.doublings
 
 
-@pytest.mark.parametrize(("loss", "K"), [("logistic", 1), ("softmax", 3), ("softmax", 9)])
+@pytest.mark.parametrize(("loss", "K"), [("logistic", 1), ("softmax", 3), ("softmax", 9), *PIECEWISE])
 @pytest.mark.parametrize("isa", ISAS)
 def test_all_losses_agree_given_the_same_exp(isa, loss, K):
     case = make_case(loss, 300, 70, 8, K, weighted=True, step=1e-3)
@@ -117,7 +121,7 @@ def test_all_losses_agree_given_the_same_exp(isa, loss, K):
 
 
 @pytest.mark.parametrize(("n", "d"), EDGES)
-@pytest.mark.parametrize("loss", ["logistic", "squared", "softmax"])
+@pytest.mark.parametrize("loss", ["logistic", "squared", "softmax", "squared_hinge"])
 def test_the_float_epoch_has_the_same_bits_everywhere_and_is_close_to_the_reference(loss, n, d):
     K = 1 if loss == "logistic" else 3
     _, _, rows, model, _, schedule = make_case(loss, n, d, 8, K, step=0.05, per_batch=13, passes=3)

@@ -123,8 +123,10 @@ def line_search(
     """Find t with ``|slope(t)| <= left |slope(0)|`` on a convex function of one variable.
 
     Doubling until the slope changes sign, then a guarded secant; at most `most` evaluations, which touch
-    margins only, never the data.
+    margins only, never the data. 0 where the function does not fall, which rounding errors can bring about.
     """
+    if not slope_at_zero < 0:
+        return 0.0
     t, low, high, slope_low = 1.0, 0.0, np.inf, slope_at_zero
     for _ in range(most):
         s = slope(t)
