@@ -344,6 +344,13 @@ def test_bad_values_are_named_and_nothing_is_left(planes, rng, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_column_wider_than_any_number_is_named(tmp_path):
+    X = np.array([[0.0, -1.7e308], [0.0, 1.7e308]])
+    with pytest.raises(DataError, match="column 1 spans more than the largest float64"):
+        mz.pack_file(X, tmp_path / "rows", bits=16)
+    assert not list(tmp_path.iterdir())
+
+
 class ChangingSource(ArraySource):
     """Rows of which one turns bad after the ranges were taken."""
 
