@@ -234,8 +234,8 @@ def _steps(low: NDArray[np.float64], high: NDArray[np.float64], bits: int) -> ND
     if not np.isfinite(span).all():
         column = int(np.argmin(np.isfinite(span)))
         raise DataError(
-            f"column {column} spans more than the largest float64, from {low[column]:.3g} to {high[column]:.3g}; "
-            "divide it by 4."
+            f"column {column} spans more than the largest float64, from {low[column]:.3g} to "
+            f"{high[column]:.3g}; divide it by 4."
         )
     return span / (2.0**bits - 1)
 
