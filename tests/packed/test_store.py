@@ -17,7 +17,7 @@ import pytest
 import mezzotint as mz
 from mezzotint.errors import DataError, ParameterError, StoreError
 from mezzotint.linear import Ridge
-from mezzotint.packed import ArraySource, store_map
+from mezzotint.packed import ArraySource, open_source, store_map
 from mezzotint.packed.store_files import read_header
 from mezzotint.packed.store_pack import uniform_codes
 
@@ -188,6 +188,22 @@ def test_sixteen_bits_stand_in_for_the_rows(rng, tmp_path):
     assert np.abs(decoded - X).max() <= columns.scale.max() * 0.51
 
 
+def test_tiles_and_planes_together_train_with_everything_on_disk(rng, tmp_path):
+    X = rng.standard_normal((3000, 7)).astype(np.float32)
+    y = X[:, 0] + rng.standard_normal(3000)
+    planes_of(X, tmp_path / "fine")
+    mz.pack_file(X, tmp_path / "coarse", bits=4)
+    rows = open_source(tmp_path / "fine")
+    packed = mz.open(tmp_path / "coarse", source=rows)
+    assert packed.source is rows
+    decoded = rows.block(0, 3000)
+    np.testing.assert_allclose(Ridge().fit(packed, y).coef_, Ridge().fit(decoded, y).coef_, rtol=1e-6)
+    top = open_source(tmp_path / "fine", bits=8)
+    np.testing.assert_array_equal(top.block(0, 3000), mz.open(tmp_path / "fine", bits=8).unpack())
+    with pytest.raises(ParameterError, match="holds codes in tiles"):
+        open_source(tmp_path / "coarse")
+
+
 def test_every_value_lies_in_the_range_and_constants_are_exact(tmp_path, rng):
     X = rng.standard_normal((700, 3))
     X[123] = [1e9, -1e-300, 7.25]
@@ -325,6 +341,13 @@ def test_bad_values_are_named_and_nothing_is_left(planes, rng, tmp_path):
     X[2900, 2] = np.nan
     with pytest.raises(DataError, match="row 2900, column 2"):
         mz.pack_file(X, tmp_path / "rows", planes=planes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_wider_than_any_number_is_named(tmp_path):
+    X = np.array([[0.0, -1.7e308], [0.0, 1.7e308]])
+    with pytest.raises(DataError, match="column 1 spans more than the largest float64"):
+        mz.pack_file(X, tmp_path / "rows", bits=16)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ from mezzotint.packed.pack import pack
 from mezzotint.packed.read import Table, read
 from mezzotint.packed.shuffle import shuffled
 from mezzotint.packed.sources import ArraySource, Source, as_source
-from mezzotint.packed.store import open, verify_store
+from mezzotint.packed.store import open, open_source, verify_store
 from mezzotint.packed.store_pack import pack_file
 from mezzotint.packed.store_planes import StoreSource
 
@@ -26,6 +26,7 @@ __all__ = [
     "from_sentence_transformers",
     "from_usearch_i8",
     "open",
+    "open_source",
     "pack",
     "pack_file",
     "read",

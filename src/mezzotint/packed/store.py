@@ -87,8 +87,48 @@ def open(
     if info.layout == TILES:
         return _mapped(store, info, columns, rows)
     if rows is None and chosen > _LARGEST_CODES:
-        rows = StoreSource(_reader(store, info, chosen), at_bits(info, columns, chosen))
+        rows = _decoded(store, info, columns, chosen)
     return _assembled(store, info, columns, rows, min(chosen, _LARGEST_CODES), resolve_n_jobs(n_jobs))
+
+
+def open_source(path: str | Path, bits: int | None = None) -> StoreSource:
+    """Open a store of planes as rows that are decoded block by block, without codes in memory.
+
+    Together with a store of tiles everything stays on disk: ``open(tiles, source=open_source(planes))``.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of a store of planes.
+    bits : {1, 2, 4, 8, 16} or None
+        Top bits to decode; None means all.
+
+    Returns
+    -------
+    StoreSource
+
+    Raises
+    ------
+    StoreError
+        If there is no store at `path`, or it is damaged, unfinished or of another version.
+    ParameterError
+        If the store holds tiles, or not that many bits.
+
+    Examples
+    --------
+    >>> import numpy as np, mezzotint as mz, tempfile
+    >>> X = np.linspace(-1, 1, 2000, dtype=np.float32).reshape(500, 4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mz.pack_file(X, folder + "/rows.mzt", bits=16)
+    ...     rows = mz.packed.open_source(folder + "/rows.mzt")
+    >>> bool(abs(rows.block(10, 20) - X[10:20]).max() < 1e-4)
+    True
+    """
+    store = Path(path)
+    info, columns = read_header(store)
+    if info.layout == TILES:
+        raise ParameterError(f"{path} holds codes in tiles; only planes are decoded as a source, see `open`.")
+    return _decoded(store, info, columns, _checked_bits(info, bits))
 
 
 def verify_store(path: str | Path) -> int:
@@ -153,6 +193,10 @@ def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
 
 def _reader(store: Path, info: StoreInfo, bits: int) -> BlockReader:
     return BlockReader(info, open_shards(store, info), len(widths_of(bits)))
+
+
+def _decoded(store: Path, info: StoreInfo, columns: Columns, bits: int) -> StoreSource:
+    return StoreSource(_reader(store, info, bits), at_bits(info, columns, bits))
 
 
 def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | None) -> PackedMatrix:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.errors import ParameterError
+from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.full_range import column_range
@@ -105,9 +105,7 @@ def pack_file(
     check_target(target)
     source = as_source(X) if progress is None else reporting(as_source(X), progress)
     job = _Job(source, random_state, resolve_n_jobs(n_jobs))
-    provenance = {"writer": _WRITER, "rounding": rounding}
-    if not planes:
-        provenance["seed"] = str(random_state)
+    provenance = {"writer": _WRITER, "rounding": rounding, "seed": int(random_state)}
     info = plan(
         job.source.shape,
         bits + n_draws - 1,
@@ -231,10 +229,15 @@ class _Job:
 
 
 def _steps(low: NDArray[np.float64], high: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
-    top = 2.0**bits - 1
     with np.errstate(over="ignore"):
         span = high - low
-    return np.where(np.isfinite(span), span / top, high / top - low / top)
+    if not np.isfinite(span).all():
+        column = int(np.argmin(np.isfinite(span)))
+        raise DataError(
+            f"column {column} spans more than the largest float64, from {low[column]:.3g} to "
+            f"{high[column]:.3g}; divide it by 4."
+        )
+    return span / (2.0**bits - 1)
 
 
 def uniform_codes(rows: FloatArray, columns: Columns, bits: int) -> Codes:

@@ -7,6 +7,7 @@ taken up again. The journal and the blocks need no order on the disk: what is ta
 import contextlib
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ from mezzotint.packed.store_place import JOURNAL, check_ours, check_target, empt
 if sys.platform != "win32":
     import fcntl
 
+
+_ENTRY = re.compile(r"(\d{1,9}) (\d{1,9})((?: [0-9a-f]{8})+)")  # of the journal: shard, block, checksums
 
 Pieces = Sequence[NDArray[np.uint8]]
 
@@ -200,14 +203,11 @@ class StoreWriter:
 
     def _verified(self, line: bytes) -> tuple[int, int] | None:
         """Return the block of a journal line if the file holds the bytes it was noted with."""
-        text = _unsealed(line)
-        if text is None:
+        entry = _ENTRY.fullmatch(_unsealed(line))
+        block = self._blocks.get((int(entry[1]), int(entry[2]))) if entry else None
+        if entry is None or block is None:
             return None
-        shard, index, *crcs = text.split()
-        block = self._blocks.get((int(shard), int(index)))
-        if block is None:
-            return None
-        numbers = [int(crc, 16) for crc in crcs]
+        numbers = [int(crc, 16) for crc in entry[3].split()]
         if numbers != [checksum(piece) for piece in self._read(block)]:
             return None
         self._checksums[block.shard][block.number] = numbers
@@ -241,7 +241,7 @@ class StoreWriter:
 
     def _open_shard(self, shard: int, flags: int = 0) -> None:
         path = self._partial / shard_name(shard)
-        self._descriptors.append(os.open(path, os.O_RDWR | flags, 0o666))
+        self._descriptors.append(os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | flags, 0o666))
 
     def _close_shards(self) -> None:
         while self._descriptors:
@@ -268,10 +268,10 @@ def _sealed(text: str) -> bytes:
     return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
 
 
-def _unsealed(line: bytes) -> str | None:
-    """Text of a journal line, or None if it was cut short."""
+def _unsealed(line: bytes) -> str:
+    """Text of a journal line; empty if it was cut short."""
     text, _, _ = line.decode("utf-8", "replace").rpartition(" ")
-    return text if line == _sealed(text) else None
+    return text if line == _sealed(text) else ""
 
 
 def _write_all(descriptor: int, data: memoryview, at: int | None = None) -> None:
