@@ -1,7 +1,7 @@
 """Fits from files have the bits of fits in memory: caught rows out of place, another grid, a lost correction.
 
-Made on purpose and seen to fail here: a store that was packed with another seed, a source whose second row group
-was the first again, an opened store that forgot its number of draws.
+Made on purpose and seen to fail here: a store that was packed with another seed, a source whose second row
+group was the first again, an opened store that forgot its number of draws.
 """
 
 import numpy as np
