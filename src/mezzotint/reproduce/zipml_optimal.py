@@ -83,7 +83,8 @@ def _gaps(task: LeastSquares, bits: int, tell: Callable[[str], None]) -> tuple[f
 
 def _row(task: LeastSquares, bits: int, gaps: Gaps) -> tuple[Cell, ...]:
     uniform, optimal = gaps[bits]
-    return (task.name, bits, uniform, optimal, uniform / optimal if optimal > 0 else None)
+    ratio = uniform / optimal if min(uniform, optimal) > 0 else None  # converged: gaps of either sign
+    return (task.name, bits, uniform, optimal, ratio)
 
 
 def _findings(task: LeastSquares, gaps: Gaps) -> list[Finding]:
