@@ -31,7 +31,7 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
         findings += _findings(task, gaps)
         steps[task.name] = task.step
         for kind, name in enumerate(("uniform", "optimal")):
-            lines[f"{task.name}, {name}"] = [
+            lines[f"{task.name}: {name}"] = [
                 (float(bits), max(pair[kind], 1e-5)) for bits, pair in gaps.items() if pair[kind] < 100
             ]
     return Report(
@@ -59,7 +59,7 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
         picture=Picture(
             title="What optimal levels save in training",
             x="bits per draw",
-            y="relative gap to full precision",
+            y="relative gap to full precision (less than 1e-5: drawn there)",
             lines=lines,
             y_scale="log",
         ),
