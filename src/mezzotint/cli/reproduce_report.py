@@ -121,7 +121,6 @@ def draw(picture: Picture, path: Path) -> bool:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # bits and epochs
     for name, (color, dash) in line_styles(list(picture.lines)).items():
         x, y = zip(*picture.lines[name], strict=True)
         marker = "o" if len(x) <= 20 else None
@@ -133,6 +132,8 @@ def draw(picture: Picture, path: Path) -> bool:
         ylabel=picture.y,
         title=picture.title,
     )
+    if picture.x_scale == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # bits and epochs
     axes.grid(alpha=0.25, which="major")
     axes.legend(frameon=False)
     with replacing(path) as part:
