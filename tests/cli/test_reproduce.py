@@ -80,6 +80,12 @@ def test_cells_are_short_and_missing_ones_are_dashes():
     assert [reproduce_report.cell_text(cell) for cell in cells] == ["text", "12", "0.1235", "-", "inf"]
 
 
+def test_variants_of_a_group_share_its_colour_and_differ_in_dash():
+    styles = reproduce_report.line_styles(["a: x", "b", "a: y"])
+    assert styles["a: x"][0] == styles["a: y"][0] != styles["b"][0]
+    assert styles["a: x"][1] != styles["a: y"][1]
+
+
 def test_without_matplotlib_there_are_numbers_and_no_picture(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert reproduce_report.write(small(), "squares", tmp_path) == [("numbers", tmp_path / "squares.json")]

@@ -1,6 +1,7 @@
-"""Every reproduction in small sizes: caught levels that are not optimal, a naive gradient called unbiased.
+"""Every reproduction in small sizes: caught uniform levels sold as optimal, a naive gradient as double.
 
-The statements of each paper must hold at these sizes too, and a table must fit its columns.
+Also caught: the two radii exchanged, 2-bit rows in place of 8-bit ones. The statements of each paper must
+hold at these sizes too, and a table must fit its columns.
 """
 
 import functools

@@ -35,11 +35,12 @@ def reproduce(
     if name is None:
         console.print_facts(list(reproductions.REPRODUCTIONS.items()))
         return
+    if name in reproductions.REPRODUCTIONS:
+        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is better known before the work
     with console.working(name) as work:
         report = reproductions.reproduce(
             name, quick=quick, tell=lambda text: work.describe(f"{name}: {text}")
         )
-    out.mkdir(parents=True, exist_ok=True)
     reproduce_report.print_report(report)
     for label, path in reproduce_report.write(report, name, out):
         typer.echo(f"{label}: {path}")

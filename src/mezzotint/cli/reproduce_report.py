@@ -15,6 +15,7 @@ from mezzotint.cli.inputs import replacing
 from mezzotint.reproduce.report import Cell, Picture, Report
 
 _COLORS = ("#b3261e", "#1f5fa8", "#2e7d32", "#e08e0b", "#6a3d9a", "#7a7a7a", "#00838f", "#ad1457", "#5d4037")
+_DASHES = ("-", "--", ":")
 
 
 def print_report(report: Report) -> None:
@@ -97,22 +98,33 @@ def _finite(cell: Cell) -> Cell:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
+def line_styles(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Colour and dash of every line: "group: variant" has the colour of its group and a dash of its own."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition(": ")[0], []).append(name)
+    return {
+        name: (_COLORS[number % len(_COLORS)], _DASHES[place % len(_DASHES)])
+        for number, members in enumerate(groups.values())
+        for place, name in enumerate(members)
+    }
+
+
 def draw(picture: Picture, path: Path) -> bool:
     """Save a picture; False if matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for number, (name, points) in enumerate(picture.lines.items()):
-        x, y = zip(*points, strict=True)
-        marker = "o" if len(points) <= 20 else None
-        style = "-" if number < len(_COLORS) else "--"
-        color = _COLORS[number % len(_COLORS)]
-        axes.plot(x, y, style, color=color, marker=marker, markersize=4, linewidth=1.4, label=name)
+    for name, (color, dash) in line_styles(list(picture.lines)).items():
+        x, y = zip(*picture.lines[name], strict=True)
+        marker = "o" if len(x) <= 20 else None
+        axes.plot(x, y, dash, color=color, marker=marker, markersize=4, linewidth=1.4, label=name)
     axes.set(
         xscale=picture.x_scale,
         yscale=picture.y_scale,
@@ -120,6 +132,8 @@ def draw(picture: Picture, path: Path) -> bool:
         ylabel=picture.y,
         title=picture.title,
     )
+    if picture.x_scale == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # bits and epochs
     axes.grid(alpha=0.25, which="major")
     axes.legend(frameon=False)
     with replacing(path) as part:

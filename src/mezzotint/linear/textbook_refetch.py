@@ -196,7 +196,8 @@ def refetch_svm(machine: SupportVectors, schedule: Schedule) -> RefetchRun:
 
     Notes
     -----
-    A row that was read in full also enters the gradient in full.
+    A row that was read in full also enters the gradient in full. Whether it is depends on its draw, so near
+    the hinge the gradient is not exactly unbiased; away from it, where no draw is unsure, it is.
 
     Examples
     --------

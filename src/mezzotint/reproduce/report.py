@@ -42,7 +42,7 @@ class Picture:
     y: str
     """Name of the vertical axis."""
     lines: dict[str, list[tuple[float, float]]]
-    """Points (x, y) of each line."""
+    """Points (x, y) of each line; lines called "group: variant" share the colour of their group."""
     x_scale: Axis = "linear"
     y_scale: Axis = "linear"
 

@@ -29,11 +29,11 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
         task = tuned(data, epochs=20 if quick else 50, batch=batch)
         steps[str(batch)] = task.step
         rows.append(_row(task, None, task.full.objectives))
-        lines[f"{batch} rows, full precision"] = _curve(task.full.objectives)
+        lines[f"{batch} rows: full precision"] = _curve(task.full.objectives)
         for bits in _BITS:
             found = task.run(task.draws(bits, copies=_COPIES)).objectives
             rows.append(_row(task, bits, found))
-            lines[f"{batch} rows, {bits} bits"] = _curve(found)
+            lines[f"{batch} rows: {bits} bits"] = _curve(found)
             gaps[batch, bits] = float(found[-1] / task.full.objectives[-1] - 1.0)
     return Report(
         title="Minibatches of 16 and 256 rows, synthetic 100",

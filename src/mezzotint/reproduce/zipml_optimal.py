@@ -31,7 +31,7 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
         findings += _findings(task, gaps)
         steps[task.name] = task.step
         for kind, name in enumerate(("uniform", "optimal")):
-            lines[f"{task.name}, {name}"] = [
+            lines[f"{task.name}: {name}"] = [
                 (float(bits), max(pair[kind], 1e-5)) for bits, pair in gaps.items() if pair[kind] < 100
             ]
     return Report(
@@ -59,7 +59,7 @@ def run(*, quick: bool, tell: Callable[[str], None]) -> Report:
         picture=Picture(
             title="What optimal levels save in training",
             x="bits per draw",
-            y="relative gap to full precision",
+            y="relative gap to full precision (less than 1e-5: drawn there)",
             lines=lines,
             y_scale="log",
         ),
@@ -83,7 +83,8 @@ def _gaps(task: LeastSquares, bits: int, tell: Callable[[str], None]) -> tuple[f
 
 def _row(task: LeastSquares, bits: int, gaps: Gaps) -> tuple[Cell, ...]:
     uniform, optimal = gaps[bits]
-    return (task.name, bits, uniform, optimal, uniform / optimal if optimal > 0 else None)
+    ratio = uniform / optimal if min(uniform, optimal) > 0 else None  # converged: gaps of either sign
+    return (task.name, bits, uniform, optimal, ratio)
 
 
 def _findings(task: LeastSquares, gaps: Gaps) -> list[Finding]:
