@@ -71,7 +71,7 @@ def fit(
         Path, typer.Option("--out", "-o", help="Model file to write (safetensors); replaced if it exists.")
     ],
     y: Annotated[
-        Path | None, typer.Argument(metavar="[y.npy]", help="Labels (n,), or targets (n,) or (n, K).")
+        Path | None, typer.Argument(metavar="y.npy", help="Labels (n,), or targets (n,) or (n, K).")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column of X that holds the labels.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column of X that holds sample weights.")] = None,

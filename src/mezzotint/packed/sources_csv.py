@@ -3,6 +3,7 @@
 Rows have no fixed place in text: going back reads from the top.
 """
 
+import contextlib
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from mezzotint.errors import DataError
 from mezzotint.packed.sources import FloatArray, check_shape
-from mezzotint.packed.sources_arrow import Columns, naming, pyarrow, require_columns
+from mezzotint.packed.sources_arrow import Columns, labels_of, naming, pyarrow, require_columns
 from mezzotint.packed.sources_stream import rows_at_a_time
 
 _BLOCK_BYTES = 2**22  # of text parsed at a time
@@ -52,13 +53,13 @@ class CsvReader:
 
     def _first_pass(self, others: Sequence[str]) -> int:
         n_rows = 0
-        texts: dict[str, list[str]] = {name: [] for name in others}
+        texts: dict[str, list[Any]] = {name: [] for name in others}
         with naming(self._path):
             for batch in self._batches(others):
                 n_rows += batch.num_rows
                 for name, seen in texts.items():
-                    seen += batch.column(name).to_pylist()
-        self.labels = {name: _parsed(seen) for name, seen in texts.items()}
+                    seen.append(batch.column(name))
+            self.labels = {name: _parsed(seen, name) for name, seen in texts.items()}
         return n_rows
 
     def _batches(self, others: Sequence[str] = ()) -> Any:  # noqa: ANN401
@@ -111,11 +112,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _parsed(texts: list[str]) -> NDArray[Any]:
+def _parsed(texts: list[Any], name: str) -> NDArray[Any]:
     """Integers if all are, else floats if all are, else strings."""
-    for kind in (np.int64, np.float64):
-        try:
-            return np.array(texts, dtype=str).astype(kind)
-        except (ValueError, OverflowError):
-            continue
-    return np.array(texts, dtype=str)
+    pa = pyarrow()
+    column = pyarrow("compute").utf8_trim_whitespace(pa.chunked_array(texts, pa.string()))
+    for kind in (pa.int64(), pa.float64()):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return labels_of(column.cast(kind), name)
+    return labels_of(column, name)
