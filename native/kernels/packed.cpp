@@ -349,13 +349,14 @@ struct Packer {
     if (r >= rows || count <= 0) return Codes16{};
     std::memcpy(values, x + r * columns + column, static_cast<size_t>(count) * sizeof(T));
     if (!words) return bounder.nearest(values, offset + column, inverse + column);
-    Codes16 sum{};
+    typedef uint8_t Levels __attribute__((vector_size(16)));  // added as bytes, and no sum overflows one
+    Levels sum{};
     for (int draw = 0; draw < draws; draw++) {
       uint32_t some_words[16] = {};
       std::memcpy(some_words, words + (4 * draw + r) * columns + column, static_cast<size_t>(count) * sizeof(uint32_t));
-      sum = sum + bounder.stochastic(values, offset + column, inverse + column, some_words);  // no byte overflows
+      sum += (Levels)bounder.stochastic(values, offset + column, inverse + column, some_words);
     }
-    return sum;
+    return (Codes16)sum;
   }
   Bytes edge_tiles(int64_t column) {
     return tiles(codes_at_edge(0, column), codes_at_edge(1, column), codes_at_edge(2, column),

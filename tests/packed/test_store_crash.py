@@ -192,9 +192,7 @@ def pack_and_die(tmp_path, options, at):
 
 
 @pytest.mark.parametrize("options", [{"bits": 16}, {"bits": 8}], ids=str, indirect=True)
-def test_a_kill_at_any_moment_leaves_the_old_store_or_one_to_continue(
-    X, options, expected, tmp_path, request
-):
+def test_a_kill_at_any_moment_leaves_the_old_store_or_one_to_continue(X, options, expected, tmp_path):
     store = tmp_path / "rows"
     np.save(tmp_path / "X.npy", X)
     mz.pack(X[:100]).save(store)
@@ -207,7 +205,8 @@ def test_a_kill_at_any_moment_leaves_the_old_store_or_one_to_continue(
         mz.pack(X[:100]).save(store)
         old = files_of(store)
         run = pack_and_die(tmp_path, options, at)
-        assert run.returncode == -signal.SIGKILL, (at, run.stderr)
+        # The garbage collector's calls are counted too: a moment near the end may lie behind it.
+        assert run.returncode in (-signal.SIGKILL, 0), (at, run.stderr)
         left = {name: content for name, content in files_of(store).items() if name != "journal"}
         assert left in (old, expected), at
         mz.open(store, verify=True)
