@@ -15,6 +15,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.linear import LinearSVC, LinearSVR, Ridge, Status
 from mezzotint.linear.metric import Metric
 from mezzotint.linear.objective import Evaluation
+from mezzotint.linear.pcg import line_search
 from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.sample import everything
 
@@ -163,6 +164,40 @@ def test_wide_badly_scaled_data_with_a_small_penalty_do_not_pretend_to_converge(
     data = LinearProblem(name="", loss="squared_hinge", X=X, y=rng.integers(0, 2, 40), strength=1e-5)
     best = reference.optimum(data, cache=False)
     assert reference.gap(data, best, ours.coefficients(ours.fit(data))) <= 1e-9 * best.scale
+
+
+def hard(seed):
+    """Few rows, columns of any scale or with heavy tails, large C: rows switch on and off for long."""
+    rng = np.random.default_rng([seed, 7])
+    n, d = int(rng.integers(30, 400)), int(rng.integers(5, 60))
+    X = [
+        rng.standard_normal((n, d)) * 10 ** rng.uniform(-3, 3, d),
+        rng.standard_t(2, (n, d)),
+        rng.standard_normal((n, d)) + 30,
+    ][seed % 3]
+    scores = (X - X.mean(axis=0)) / X.std(axis=0) @ rng.standard_normal(d) + 0.5 * rng.standard_normal(n)
+    shared = {"X": X, "name": "hard", "strength": 10 ** -rng.uniform(2, 4.5)}
+    if seed % 2:
+        return LinearProblem(loss="squared_hinge", y=(scores > 0).astype(np.int64), **shared)
+    return LinearProblem(loss="squared_epsilon_insensitive", y=scores, epsilon=0.5, **shared)
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+@pytest.mark.parametrize("seed", range(12))
+def test_hard_problems_end_at_the_optimum_too(seed, bits):
+    data = hard(seed)
+    best = reference.optimum(data, cache=False)
+    model = ours.fit(data, bits=bits, solver="newton", max_iter=200)
+    assert model.result_.status in (Status.CONVERGED, Status.FLOOR)
+    gap = reference.gap(data, best, ours.coefficients(model))
+    assert gap <= 1e-8 * best.scale
+    assert model.result_.gap_bound >= gap
+
+
+def test_a_direction_that_does_not_descend_is_not_followed():
+    assert line_search(lambda t: 1.0 + t, 1.0) == 0.0
+    assert line_search(lambda t: 0.0, 0.0) == 0.0
+    assert line_search(lambda t: t - 3.0, -3.0, left=1e-3, most=60) == pytest.approx(3.0, rel=1e-2)
 
 
 def test_no_row_in_the_margin_at_the_start_is_no_reason_to_stay():
