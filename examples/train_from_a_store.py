@@ -20,13 +20,14 @@ X = rng.standard_normal((N_ROWS, N_COLUMNS)).astype(np.float32)
 y = X @ rng.uniform(-1, 1, N_COLUMNS) + 0.5 * rng.standard_normal(N_ROWS)
 
 
-def tell(name, model):
+def tell(name, model, packed):
     """How far the loss on the float rows is from the best, and what was read for it."""
     loss = 0.5 * np.mean((X @ model.coef_ + model.intercept_ - y) ** 2)
-    result = model.result_
+    floats, codes = model.result_.exact_passes, model.result_.packed_passes
+    megabytes = (floats * X.nbytes + codes * packed.layout.n_bytes) / 1e6
     print(
-        f"{name:24s} {model.solution_:9s} {100 * (loss / best - 1):7.3f} % above the best loss, "
-        f"{result.exact_passes} passes over floats, {result.trace[-1].bytes_read / 1e6:.0f} MB read"
+        f"{name}: {model.solution_}, loss {100 * (loss / best - 1):.2f} % above the best; read the floats "
+        f"{floats} times, the codes {codes} times, {megabytes:.0f} MB"
     )
 
 
@@ -42,11 +43,11 @@ with tempfile.TemporaryDirectory() as folder:
 
     exact = Ridge(solver="newton").fit(attached, y)
     best = 0.5 * np.mean((X @ exact.coef_ + exact.intercept_ - y) ** 2)
-    tell("4 bits and the floats", exact)
+    tell("4 bits and the floats", exact, attached)
     quantised = Ridge(solver="zipml", max_iter=20).fit(codes, y)
-    tell("4 bits alone", quantised)
+    tell("4 bits alone", quantised, codes)
     unbiased = Ridge(solver="zipml", max_iter=20).fit(draws, y)
-    tell("two draws alone", unbiased)
+    tell("two draws alone", unbiased, draws)
     del codes, attached, draws  # unmaps the stores before their folder goes
 
 assert (exact.solution_, quantised.solution_, unbiased.solution_) == ("exact", "quantised", "unbiased")
