@@ -1,6 +1,8 @@
-"""LinearSVC and LinearSVR: the optimum of liblinear's problem, whatever switches on and off on the way.
+"""LinearSVC, LinearSVR. Caught: M worn by one row, slow steps judged by M's word alone, float32 factors.
 
-Breaks made on purpose and seen to fail here: (filled in below)
+Each of those breaks was made on purpose and seen to fail here; so were a Hessian that was not built anew when
+a row switched, classes solved with the softmax's common shift, a penalty that was not halved, and targets far
+from zero that were not centred.
 """
 
 import numpy as np
@@ -174,16 +176,19 @@ def hard(seed):
         rng.standard_normal((n, d)) * 10 ** rng.uniform(-3, 3, d),
         rng.standard_t(2, (n, d)),
         rng.standard_normal((n, d)) + 30,
-    ][seed % 3]
-    scores = (X - X.mean(axis=0)) / X.std(axis=0) @ rng.standard_normal(d) + 0.5 * rng.standard_normal(n)
+        (rng.random((n, d)) < np.geomspace(0.5, 3 / n, d)) + 0.0,
+    ][seed % 4]
+    scores = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-9) @ rng.standard_normal(
+        d
+    ) + 0.5 * rng.standard_normal(n)
     shared = {"X": X, "name": "hard", "strength": 10 ** -rng.uniform(2, 4.5)}
-    if seed % 2:
+    if seed % 3:
         return LinearProblem(loss="squared_hinge", y=(scores > 0).astype(np.int64), **shared)
     return LinearProblem(loss="squared_epsilon_insensitive", y=scores, epsilon=0.5, **shared)
 
 
-@pytest.mark.parametrize("bits", [8, 32])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 10, 16, 25, 37])
 def test_hard_problems_end_at_the_optimum_too(seed, bits):
     data = hard(seed)
     best = reference.optimum(data, cache=False)

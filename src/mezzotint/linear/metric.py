@@ -57,7 +57,6 @@ class Metric:
         self._solved_for: Coef | None = None
         self._solution = np.zeros((0, 0))
         self.has_moved = False  # whether the solver has moved since the last build
-        self._unseen = np.zeros((self._problem.n_blocks, 1))
 
     @property
     def is_faithful(self) -> bool:
@@ -93,16 +92,13 @@ class Metric:
 
     def build_at_centre(self, centre: Evaluation) -> None:
         """Build M for the curvatures at an exact centre, whose margins are known."""
-        curvature = self._sampled(centre)
-        self._count_unseen(centre, curvature)
-        self._build(curvature)
+        self._build(self._sampled(centre))
 
     def renew_if_worn(self, centre: Evaluation) -> bool:
         """Build anew if some sampled row has lost much of the curvature it had at the last build."""
         curvature = self._sampled(centre)
         worn = self._built_at is None or self._is_worn(curvature, self._built_at)
         if worn:
-            self._count_unseen(centre, curvature)
             self._build(curvature)
         return worn
 
@@ -157,28 +153,15 @@ class Metric:
         self.has_moved = False
 
     def _seen(self, curvature: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What M takes for the curvatures: those of piecewise losses are mixed with their mean.
+        """What M takes for the curvatures: one row's worth where an output has no curved row in the sample.
 
-        An output may have fewer curved rows in the sample than columns, or none. The fewer, and the more of
-        them are elsewhere, the more weight has all rows' word for the directions that they do not see.
+        Other rows may well curve it, and an intercept without any curvature would take a step without end.
         """
         if self._exact or not self._problem.is_piecewise:
             return curvature
-        n_sample, d = self._sample.source.shape
-        curved = (curvature > 0).sum(axis=1, keepdims=True)
-        mixed = np.where(curved > 0, self._unseen * d / (d + curved), 1.0)
-        mean = np.maximum(curved, 1) / n_sample
-        seen: NDArray[np.float64] = (1.0 - mixed) * curvature + mixed * mean
+        curved = curvature.any(axis=1, keepdims=True)
+        seen: NDArray[np.float64] = np.where(curved, curvature, 1.0 / curvature.shape[1])
         return seen
-
-    def _count_unseen(self, centre: Evaluation, curvature: NDArray[np.float64]) -> None:
-        """Share of each output's curved rows that the sample does not hold, of piecewise losses."""
-        if self._sample.is_everything or not self._problem.is_piecewise:
-            return
-        candidates = candidate_rows(self._problem)
-        curved = (self._at(candidates, centre.phi[:, candidates]) > 0).sum(axis=1, keepdims=True)
-        of_all = np.maximum(curved * (self._problem.n_rows / len(candidates)), 1.0)
-        self._unseen = np.maximum(1.0 - (curvature > 0).sum(axis=1, keepdims=True) / of_all, 0.0)
 
     def _sampled(self, centre: Evaluation) -> NDArray[np.float64]:
         """Diagonal curvatures l'' of the sampled rows, shape (1 or K, S)."""

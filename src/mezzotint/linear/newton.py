@@ -36,7 +36,6 @@ _MAX_CG = 30
 _GUARD = 0.03  # least curvature relative to M's while noise is being removed
 _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
-_DISAGREE = 3.0  # ratio of two estimates of a gap at which the float rows decide between them
 _LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
@@ -131,7 +130,6 @@ class _Newton:
         self._metric = Metric(problem, sample, seed=seed, exact=small)
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
-        self._credit = 1.0  # M's decrement by the true one, where that was last looked at
         self._scale_floor = 0.0
 
     # ---- the outer loop
@@ -195,7 +193,7 @@ class _Newton:
             self._metric.renew_if_worn(centre)
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         most = 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON
-        z = self._minimise(model, _ETA, most, enough=0.25 * self._credit * self._goal(centre))
+        z = self._minimise(model, _ETA, most, enough=0.25 * self._goal(centre))
         return self._backtrack(centre, z)
 
     def _exact_step(self, centre: Evaluation) -> Coef:
@@ -225,25 +223,14 @@ class _Newton:
 
         A row whose curvature has vanished since M was built would make the gap look smaller than it is.
         """
-        self._credit = 1.0
         if not self._is_converged(centre, decrement):
             return decrement
         if self._metric.renew_if_worn(centre):
             decrement = self._decrement(centre)
         if self._metric.is_faithful:
             return decrement
-        measured = self._measured_decrement(centre, packed=self._mode < Mode.FLOAT)
-        true = max(decrement, measured)
-        if self.problem.is_piecewise and not decrement <= _DISAGREE * measured <= _DISAGREE**2 * decrement:
-            # One row may be all the curvature of a rare column: the sample may lack it, and so may the codes.
-            true = self._measured_decrement(centre, packed=False)
-        self._credit = min(1.0, decrement / true) if true > 0 else 1.0
-        return true
-
-    def _measured_decrement(self, centre: Evaluation, *, packed: bool) -> float:
-        return measured_decrement(
-            self.problem, self._design(packed=packed), self._metric, centre, self._buffers
-        )
+        measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
+        return max(decrement, measured)
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         return 0.0 <= decrement <= self._goal(centre)  # below zero there are rounding errors only
@@ -366,9 +353,8 @@ class _Newton:
         model = InnerModel(problem, design, centre, buffers, noise)
         return self._minimise(model, eta, _MAX_NEWTON)
 
-    def _design(self, *, packed: bool | None = None) -> Design:
-        """Products with the rows that the mode asks for, or with those that the caller does."""
-        packed = self._mode < Mode.FLOAT if packed is None else packed
+    def _design(self) -> Design:
+        packed = self._mode < Mode.FLOAT
         if packed not in self._designs:
             self._designs[packed] = design_of(self.problem if packed else replace(self.problem, packed=None))
         return self._designs[packed]
