@@ -1,11 +1,9 @@
 #include <optional>
 
 #include "bind.h"
+#include "bind_layout.h"
 #include "halp_pass.h"
 #include "packed.h"
-
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/tuple.h>
 
 namespace mezzotint {
 namespace {
@@ -65,20 +63,20 @@ void require_average(const EpochRows& rows, const Out<double, 2>& average) {
 }  // namespace
 
 void bind_halp(nb::module_& m) {
-  m.def("halp_epoch", [](const In<uint8_t, 1>& codes, int bits, int64_t n_columns, int loss, const Rows64& phi,
-                         const Rows64& y, const Weights& weights, const In<double, 1>& shift, const Rows64& gradient,
+  m.def("halp_epoch", [](const In<uint8_t, 1>& codes, const LayoutArg& layout, int loss, const Rows64& phi, const Rows64& y,
+                         const Weights& weights, const In<double, 1>& shift, const Rows64& gradient,
                          const In<double, 1>& penalty, const In<double, 1>& step, const In<double, 1>& quantum,
                          const In<int64_t, 2>& order, int64_t n_batches, int64_t tail, double momentum,
                          double batch_weight, uint64_t seed, uint32_t first_step, int n_threads,
                          const Out<double, 2>& average) {
-    require(is_code_width(bits), "bits");
-    const int64_t padded = PackedShape{0, n_columns, bits}.padded_columns();
-    const EpochRows rows = rows_of(n_columns, padded, loss, phi, y, weights);
+    const BoundShape bound(layout);
+    const PackedShape& shape = *bound;
+    const EpochRows rows = rows_of(shape.columns, shape.padded_columns(), loss, phi, y, weights);
     const EpochModel model = model_of(rows, shift, gradient, penalty, step, quantum);
     const EpochSchedule schedule =
         schedule_of(rows, order, n_batches, tail, momentum, batch_weight, seed, first_step, n_threads);
-    const PackedRows data = {codes.data(), bits, tile_rows * padded * bits / 8};
-    require(static_cast<int64_t>(codes.shape(0)) == schedule.n_tiles * data.tile_bytes, "size of codes");
+    const PackedRows data = {codes.data(), shape.coding(), tile_rows * shape.row_bytes()};
+    require(rows.n_rows == shape.rows && static_cast<int64_t>(codes.shape(0)) == shape.bytes(), "size of codes");
     require_average(rows, average);
     return run_without_gil(
         [&](Interrupt* interrupt) { return halp_epoch(data, rows, model, schedule, average.data(), interrupt); });

@@ -1,11 +1,9 @@
 // Packed kernels for Python. Sizes are checked here, before memory is touched; kernels/native_packed.py checks types
 // and says what is wrong in the user's words.
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/tuple.h>
-
 #include <optional>
 
 #include "bind.h"
+#include "bind_layout.h"
 #include "packed_pass.h"
 #include "packed_rows.h"
 
@@ -22,13 +20,6 @@ int64_t size(const auto& array, size_t axis) { return static_cast<int64_t>(array
 template <class A>
 auto data_or_null(const std::optional<A>& array) {
   return array ? array->data() : nullptr;
-}
-
-PackedShape checked_shape(int64_t rows, int64_t columns, int bits) {
-  require(is_code_width(bits), "bits must be 2, 3, 4, 5 or 8");
-  require(rows >= 0 && rows < int64_t{1} << 40, "the number of rows is out of range");
-  require(columns >= 1 && columns <= kMaxColumns, "the number of columns must be in [1, 65536]");
-  return {rows, columns, bits};
 }
 
 ColumnGrid checked_grid(const PackedShape& shape, const In<double, 1>& offset, const In<double, 1>& scale) {
@@ -57,13 +48,14 @@ void check_rows(const auto& array, int64_t outputs, const PackedShape& shape) {
   if (array) require(size(*array, 0) == outputs && size(*array, 1) == shape.rows, "row arrays need shape (K, n_rows)");
 }
 
-void products(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int, int64_t> layout,
-              const In<double, 1>& offset, const In<double, 1>& scale, const In<int64_t, 1>& bounds, int64_t outputs,
+void products(const In<uint8_t, 1>& codes, const LayoutArg& layout, int64_t block_rows, const In<double, 1>& offset,
+              const In<double, 1>& scale, const In<int64_t, 1>& bounds, int64_t outputs,
               const MaybeIn<double, 2>& v, const MaybeOut<float, 2>& psi, const MaybeIn<float, 2>& coefficients,
               const MaybeIn<float, 2>& weights, const MaybeIn<float, 2>& probabilities,
               const MaybeOut<double, 3>& partials, int n_threads) {
-  const auto [rows, columns, bits, block_rows] = layout;
-  const PackedShape shape = checked_shape(rows, columns, bits);
+  const BoundShape bound(layout);
+  const PackedShape& shape = *bound;
+  const int64_t columns = shape.columns;
   require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
   require(block_rows >= 16 && block_rows <= kMaxBlockRows && block_rows % 16 == 0, "block_rows is out of range");
   const ColumnGrid grid = checked_grid(shape, offset, scale);
@@ -89,34 +81,32 @@ void products(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int, int
   });
 }
 
-void odd_counts(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int> layout,
-                const In<int64_t, 1>& bounds, const MaybeIn<double, 1>& weights, const Out<double, 2>& partials,
-                int n_threads) {
-  const auto [rows, columns, bits] = layout;
-  const PackedShape shape = checked_shape(rows, columns, bits);
+void gap_squares(const In<uint8_t, 1>& codes, const LayoutArg& layout, const In<int64_t, 1>& bounds,
+                 const MaybeIn<double, 1>& weights, const Out<double, 2>& partials, int n_threads) {
+  const BoundShape bound(layout);
+  const PackedShape& shape = *bound;
   require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
   PassRange range = checked_range(shape, bounds, n_threads);
-  if (weights) require(size(*weights, 0) == rows, "weights need one entry per row");
-  require(size(partials, 0) == range.count && size(partials, 1) == columns,
+  if (weights) require(size(*weights, 0) == shape.rows, "weights need one entry per row");
+  require(size(partials, 0) == range.count && size(partials, 1) == shape.columns,
           "partials need shape (segments, n_columns)");
   interruptible([&](Interrupt* interrupt) {
     range.interrupt = interrupt;
-    packed_odd_counts(shape, codes.data(), range, data_or_null(weights), partials.data());
+    packed_gap_squares(shape, codes.data(), range, data_or_null(weights), partials.data());
   });
 }
 
 template <class T>
-int64_t pack(const In<T, 2>& x, std::tuple<int64_t, int64_t, int, int> layout, const In<double, 1>& offset,
+int64_t pack(const In<T, 2>& x, const LayoutArg& layout, const In<double, 1>& offset,
              const In<double, 1>& scale, const Out<uint8_t, 1>& codes, int64_t first_row,
              std::optional<std::tuple<uint64_t, uint32_t, uint32_t>> random, int n_threads) {
-  const auto [rows, columns, bits, draws] = layout;
-  PackedShape shape = checked_shape(rows, columns, bits);
-  require(draws == 1 || (draws == 2 && random), "draws must be 1, or 2 and random");
-  shape.draws = draws;
+  const BoundShape bound(layout);
+  const PackedShape& shape = *bound;
+  require(random || (shape.draws == 1 && !shape.table), "two draws and uneven levels need random bits");
   require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
-  require(size(x, 1) == columns, "x needs one column per column of the layout");
+  require(size(x, 1) == shape.columns, "x needs one column per column of the layout");
   require(first_row >= 0 && first_row % 16 == 0, "first_row must be a multiple of 16");
-  require(first_row <= rows && size(x, 0) <= rows - first_row, "x has more rows than the layout");
+  require(first_row <= shape.rows && size(x, 0) <= shape.rows - first_row, "x has more rows than the layout");
   const ColumnGrid grid = checked_grid(shape, offset, scale);
   checked_threads(n_threads);
   RandomStream stream{};
@@ -130,13 +120,14 @@ int64_t pack(const In<T, 2>& x, std::tuple<int64_t, int64_t, int, int> layout, c
 }
 
 template <class T>
-void unpack(const In<uint8_t, 1>& codes, std::tuple<int64_t, int64_t, int> layout, const In<double, 1>& offset,
+void unpack(const In<uint8_t, 1>& codes, const LayoutArg& layout, const In<double, 1>& offset,
             const In<double, 1>& scale, int64_t first_row, const Out<T, 2>& out, int n_threads) {
-  const auto [rows, columns, bits] = layout;
-  const PackedShape shape = checked_shape(rows, columns, bits);
+  const BoundShape bound(layout);
+  const PackedShape& shape = *bound;
   require(size(codes, 0) == shape.bytes(), "codes have another size than the layout says");
-  require(size(out, 1) == columns, "out needs one column per column of the layout");
-  require(first_row >= 0 && first_row <= rows && size(out, 0) <= rows - first_row, "out has more rows than the layout");
+  require(size(out, 1) == shape.columns, "out needs one column per column of the layout");
+  require(first_row >= 0 && first_row <= shape.rows && size(out, 0) <= shape.rows - first_row,
+          "out has more rows than the layout");
   const ColumnGrid grid = checked_grid(shape, offset, scale);
   checked_threads(n_threads);
   interruptible([&](Interrupt* interrupt) {
@@ -173,9 +164,9 @@ void bind_rows(nb::module_& m) {
 
 void bind_packed(nb::module_& m) {
   const auto maybe = nb::arg().noconvert().none();
-  m.def("packed_products", &products, nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(),
+  m.def("packed_products", &products, nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(),
         nb::arg().noconvert(), nb::arg(), maybe, maybe, maybe, maybe, maybe, maybe, nb::arg());
-  m.def("odd_counts", &odd_counts, nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), maybe,
+  m.def("gap_squares", &gap_squares, nb::arg().noconvert(), nb::arg(), nb::arg().noconvert(), maybe,
         nb::arg().noconvert(), nb::arg());
   bind_rows<float>(m);
   bind_rows<double>(m);

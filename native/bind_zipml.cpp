@@ -1,11 +1,9 @@
 #include <optional>
 
 #include "bind.h"
+#include "bind_layout.h"
 #include "packed.h"
 #include "zipml_pass.h"
-
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/tuple.h>
 
 namespace mezzotint {
 namespace {
@@ -63,16 +61,16 @@ DescentOut out_of(const EpochRows& rows, const DescentSchedule& schedule, const 
 }  // namespace
 
 void bind_zipml(nb::module_& m) {
-  m.def("zipml_epoch", [](const In<uint8_t, 1>& codes, int bits, int64_t n_columns, const RowArgs& row_args,
+  m.def("zipml_epoch", [](const In<uint8_t, 1>& codes, const LayoutArg& layout, const RowArgs& row_args,
                           const ModelArgs& model_args, const ScheduleArgs& schedule_args, const OutArgs& out_args) {
-    require(is_code_width(bits), "bits");
-    const int64_t padded = PackedShape{0, n_columns, bits}.padded_columns();
-    const EpochRows rows = rows_of(n_columns, padded, row_args);
-    const DescentModel model = model_of(n_columns, model_args);
+    const BoundShape bound(layout);
+    const PackedShape& shape = *bound;
+    const EpochRows rows = rows_of(shape.columns, shape.padded_columns(), row_args);
+    const DescentModel model = model_of(shape.columns, model_args);
     const DescentSchedule schedule = schedule_of(rows, schedule_args);
     const DescentOut out = out_of(rows, schedule, out_args);
-    const PackedRows data = {codes.data(), bits, tile_rows * padded * bits / 8};
-    require(static_cast<int64_t>(codes.shape(0)) == schedule.n_tiles * data.tile_bytes, "size of codes");
+    const PackedRows data = {codes.data(), shape.coding(), tile_rows * shape.row_bytes()};
+    require(rows.n_rows == shape.rows && static_cast<int64_t>(codes.shape(0)) == shape.bytes(), "size of codes");
     DescentStatus status;
     interruptible([&](Interrupt* poll) { status = zipml_epoch(data, rows, model, schedule, out, poll); });
     return status.finite;

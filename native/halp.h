@@ -9,6 +9,8 @@
 #pragma once
 #include <cstdint>
 
+#include "packed.h"
+
 namespace mezzotint {
 
 constexpr int64_t tile_rows = 16;
@@ -44,16 +46,19 @@ struct HalpTotals {
 };
 
 struct HalpKernels {
+  // A code is below what its coding's table has for it.
+  //
   // sums[k][r] = sum_j code_rj z_kj, exactly, for the 16 rows of a tile. z: (K, padded * spread). `next`: a tile
   // wanted soon; its first half is prefetched, the second by `gradient`, so that memory is never idle.
-  void (*margins)(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
+  void (*margins)(const uint8_t* tile, const Coding& coding, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
                   const uint8_t* next);
   // products[k][j] = sum_r code_rj c_kr over the rows of a slab; c (K, 64) is 0 beyond them. `next`: the
   // tiles wanted next, of which the second half is prefetched.
-  void (*gradient)(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
-                   int32_t* products, const uint8_t* const* next);
-  // counts[j] = how many rows of a slab have an odd code in column j; padding rows hold code 0.
-  void (*odd_counts)(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, int32_t* counts);
+  void (*gradient)(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded, const int8_t* c,
+                   int64_t K, int32_t* products, const uint8_t* const* next);
+  // sums[j] = sum over the rows of a slab of the squared gap between the draws in column j; padding rows have none.
+  void (*gap_squares)(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded,
+                      int32_t* sums);
   // c (64) to integers in [-127, 127]: returns the scale, max|c| / 127, and leaves the sum of the integers.
   float (*quantise)(const float* c, int8_t* integers, int32_t* sum);
   // total[j] = sum_h scale_h float(products_h[j] - mid_sum_h); slab h starts at products + h * stride.

@@ -54,7 +54,7 @@ class OnCodes {
   using Product = int32_t;
   static constexpr int z_per_column = spread;
 
-  OnCodes(const PackedRows& data, const EpochRows& rows) : data_(data), rows_(rows), mid_(1 << (data.bits - 1)) {}
+  OnCodes(const PackedRows& data, const EpochRows& rows) : data_(data), rows_(rows), mid_(static_cast<int32_t>(data.coding.mid_code())) {}
 
   struct Scratch {
     explicit Scratch(const EpochRows& rows) : sums(rows.K * tile_rows), integers(rows.K * slab_rows) {}
@@ -64,7 +64,7 @@ class OnCodes {
 
   void margins(int64_t tile, int64_t next, const int8_t* z, const std::unique_ptr<Output>* outputs, Scratch& scratch,
                float* psi) const {
-    kernels_.margins(at(tile), data_.bits, rows_.padded, z, rows_.K, scratch.sums.get(), at(next));
+    kernels_.margins(at(tile), data_.coding, rows_.padded, z, rows_.K, scratch.sums.get(), at(next));
     for (int64_t k = 0; k < rows_.K; k++) {
       const Output& o = *outputs[k];
       const int32_t mid_sum = mid_ * o.totals.sum;
@@ -88,7 +88,7 @@ class OnCodes {
       mid_sum[k] = mid_ * sum;
       total[k] = static_cast<double>(scale[k]) * sum;
     }
-    kernels_.gradient(here, slab.count, data_.bits, rows_.padded, scratch.integers.get(), rows_.K, products, ahead);
+    kernels_.gradient(here, slab.count, data_.coding, rows_.padded, scratch.integers.get(), rows_.K, products, ahead);
   }
   void collect(const int32_t* products, int64_t stride, int64_t n_slabs, const float* scale, const int32_t* mid_sum,
                float* total) const {

@@ -19,7 +19,7 @@ struct EpochRows {
 
 struct PackedRows {
   const uint8_t* codes;
-  int bits;
+  Coding coding;
   int64_t tile_bytes;
 };
 

@@ -21,10 +21,31 @@ constexpr bool is_code_width(int bits) { return bits == 8 || (bits >= 2 && bits 
 static_assert(int64_t{255} * 128 * kMaxColumns < int64_t{1} << 31);
 static_assert(kMaxBlockRows <= kMaxColumns);
 
+// Levels of a draw that are not evenly spaced, and what codes mean then. Levels are integers from 0 up, and no sum of
+// the draws' levels is above 255.
+struct CodeTable {
+  uint8_t values[32];  // code -> the draws' levels, added: the byte that products see instead of the code
+  uint8_t gaps[32];    // code -> how far apart two draws are
+  double levels[17];   // of one draw; after the last one another, never reached
+  uint8_t below[256];  // integer -> which level is the last that is not above it
+  int last_level;
+};
+
+// How wide codes are, and what they stand for: without a table for themselves.
+struct Coding {
+  int bits;
+  const CodeTable* table = nullptr;
+
+  int64_t mid_code() const { return table ? 128 : int64_t{1} << (bits - 1); }  // middle of what products see
+};
+
 struct PackedShape {
   int64_t rows, columns;
   int bits;
   int draws = 1;  // a code is the sum of the levels of so many draws
+  const CodeTable* table = nullptr;
+
+  Coding coding() const { return {bits, table}; }
 
   int64_t padded_rows() const { return (rows + 15) / 16 * 16; }
   int64_t padded_columns() const {
@@ -34,8 +55,9 @@ struct PackedShape {
   int64_t groups() const { return padded_columns() / 16; }
   int64_t row_bytes() const { return padded_columns() * bits / 8; }
   int64_t bytes() const { return padded_rows() * row_bytes(); }
-  int64_t mid_code() const { return int64_t{1} << (bits - 1); }
-  int64_t last_level() const { return ((int64_t{1} << bits) - 1) / draws; }  // of one draw
+  int64_t mid_code() const { return coding().mid_code(); }
+  // Of one draw.
+  int64_t last_level() const { return table ? table->last_level : ((int64_t{1} << bits) - 1) / draws; }
 };
 
 // Some rows of codes: what a block kernel works on.
@@ -43,10 +65,10 @@ struct CodeBlock {
   const uint8_t* codes;
   int64_t rows;    // with padding: a multiple of 16
   int64_t groups;  // of 16 columns, with padding
-  int bits;
+  Coding coding;
 
-  int64_t stride() const { return groups * 8 * bits; }  // bytes of a row group
-  int64_t wide_bytes() const { return groups * 8 * wide_bits(bits); }
+  int64_t stride() const { return groups * 8 * coding.bits; }  // bytes of a row group
+  int64_t wide_bytes() const { return groups * 8 * wide_bits(coding.bits); }
 };
 
 // Row coefficients as integers, for one block and all outputs.
@@ -68,6 +90,8 @@ struct MarginScale {
 };
 
 struct PackedKernels {
+  // With a table, `code` is below what the table has for it.
+  //
   // sums[v][row] = sum_j code(row, j) * vectors[j / 16][v][.]; vectors are int8, laid out like a line of codes.
   void (*row_dots)(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int32_t* sums);
   // Reads the codes in the order of memory, which is much faster than the order of column_dots if they are not cached.
@@ -75,9 +99,9 @@ struct PackedKernels {
   // totals[output][j] += step * (sum_row code(row, j) * integer(row) - shift), over padded columns.
   void (*column_dots)(const CodeBlock& block, const RoundedRows& rows, double* totals);
 
-  // totals[j] += sum over `rows` rows of weights[row] * (code(row, j) & 1), over padded columns; rows are added one
-  // after the other.
-  void (*add_odd)(const CodeBlock& block, int64_t rows, const double* weights, double* totals);
+  // totals[j] += sum over `rows` rows of weights[row] * gap(row, j)^2, over padded columns; rows are added one after
+  // the other. The gap of a code says how far apart its two draws are, in levels: without a table its last bit.
+  void (*add_gap_squares)(const CodeBlock& block, int64_t rows, const double* weights, double* totals);
 
   void (*margins)(int64_t rows, const int32_t* high, const int32_t* low, const MarginScale& scale, float* psi);
   // c = weights * psi

@@ -98,7 +98,7 @@ class SegmentPass {
  private:
   void block(int64_t start, int64_t stop) {
     const int64_t rows = stop - start, padded = (rows + 15) / 16 * 16;
-    const CodeBlock codes{x_.codes + start * x_.shape.row_bytes(), padded, x_.shape.groups(), x_.shape.bits};
+    const CodeBlock codes{x_.codes + start * x_.shape.row_bytes(), padded, x_.shape.groups(), x_.shape.coding()};
     vectors_ ? make_margins(codes, start, rows) : kernels_.bring_near(codes);
     if (!transpose_) return;
     make_coefficients(start, rows);
@@ -202,52 +202,52 @@ bool packed_products(const PackedOperand& x, const PassRange& range, int64_t out
 
 namespace {
 
-// Adds the odd codes of rows [start, stop): whole tiles are counted, the rows of the last one are added.
-class OddCounts {
+// Adds the squared gaps of rows [start, stop): whole tiles at once, the rows of the last one by one.
+class GapSquares {
  public:
-  OddCounts(const PackedShape& shape, const uint8_t* codes)
-      : shape_(shape), codes_(codes), counts_(shape.padded_columns()) {}
+  GapSquares(const PackedShape& shape, const uint8_t* codes)
+      : shape_(shape), codes_(codes), sums_(shape.padded_columns()) {}
 
   void add(int64_t start, int64_t stop, double* totals) {
     int64_t row = start;
     for (; row + tile_rows <= stop; row += slab_rows)
       add_tiles(row, std::min(slab_tiles, (stop - row) / tile_rows), totals);
     row = start + (stop - start) / tile_rows * tile_rows;
-    if (row < stop) kernels_.add_odd(block(row, tile_rows), stop - row, ones, totals);
+    if (row < stop) kernels_.add_gap_squares(block(row, tile_rows), stop - row, ones, totals);
   }
   void add_weighted(int64_t start, int64_t stop, const double* weights, double* totals) const {
-    kernels_.add_odd(block(start, stop - start), stop - start, weights + start, totals);
+    kernels_.add_gap_squares(block(start, stop - start), stop - start, weights + start, totals);
   }
 
  private:
   static constexpr double ones[tile_rows] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
   CodeBlock block(int64_t row, int64_t rows) const {
-    return {codes_ + row * shape_.row_bytes(), rows, shape_.groups(), shape_.bits};
+    return {codes_ + row * shape_.row_bytes(), rows, shape_.groups(), shape_.coding()};
   }
   void add_tiles(int64_t row, int64_t count, double* totals) {
     const uint8_t* tiles[slab_tiles];
     for (int64_t t = 0; t < count; t++) tiles[t] = block(row + t * tile_rows, tile_rows).codes;
     kernels_.bring_near(block(row, count * tile_rows));
-    active().halp->odd_counts(tiles, count, shape_.bits, shape_.padded_columns(), counts_.get());
-    for (int64_t j = 0; j < shape_.columns; j++) totals[j] += counts_[j];
+    active().halp->gap_squares(tiles, count, shape_.coding(), shape_.padded_columns(), sums_.get());
+    for (int64_t j = 0; j < shape_.columns; j++) totals[j] += sums_[j];
   }
 
   const PackedShape& shape_;
   const uint8_t* codes_;
   const PackedKernels& kernels_ = *active().packed;
-  Buffer<int32_t> counts_;
+  Buffer<int32_t> sums_;
 };
 
 }  // namespace
 
-bool packed_odd_counts(const PackedShape& shape, const uint8_t* codes, const PassRange& range, const double* weights,
-                       double* partials) {
+bool packed_gap_squares(const PackedShape& shape, const uint8_t* codes, const PassRange& range, const double* weights,
+                        double* partials) {
   return parallel_for(range.count, range.n_threads, range.interrupt, [&](int64_t i) {
     const int64_t start = range.bounds[i], stop = range.bounds[i + 1];
     Buffer<double> totals(shape.padded_columns());
-    OddCounts counts(shape, codes);
-    weights ? counts.add_weighted(start, stop, weights, totals.get()) : counts.add(start, stop, totals.get());
+    GapSquares squares(shape, codes);
+    weights ? squares.add_weighted(start, stop, weights, totals.get()) : squares.add(start, stop, totals.get());
     std::copy_n(totals.get(), shape.columns, partials + i * shape.columns);
   });
 }

@@ -36,8 +36,9 @@ struct RowWeights {
 bool packed_products(const PackedOperand& x, const PassRange& range, int64_t outputs, const double* v, float* psi,
                      const RowWeights& weights, double* partials);
 
-// How many odd codes every column has, or their weights' sum: partials [count][columns]. False if interrupted.
-bool packed_odd_counts(const PackedShape& shape, const uint8_t* codes, const PassRange& range, const double* weights,
-                       double* partials);
+// Squared gaps between the draws of every column, summed or summed with weights: partials [count][columns]. False if
+// interrupted.
+bool packed_gap_squares(const PackedShape& shape, const uint8_t* codes, const PassRange& range, const double* weights,
+                        double* partials);
 
 }  // namespace mezzotint

@@ -107,8 +107,14 @@ bool unpack_rows(const PackedShape& shape, const ColumnGrid& grid, const uint8_t
     for (int64_t r = i * chunk; r < std::min((i + 1) * chunk, rows); r++) {
       const int64_t row = first + r;
       const CodeRow codes_of_row(shape, codes, row);
-      for (int64_t j = 0; j < d; j++)
-        out[r * d + j] = static_cast<T>(grid.offset[j] + grid.scale[j] * codes_of_row[j]);
+      const auto decode = [&](auto value) {
+        for (int64_t j = 0; j < d; j++)
+          out[r * d + j] = static_cast<T>(grid.offset[j] + grid.scale[j] * value(codes_of_row[j]));
+      };
+      if (const CodeTable* table = shape.table)
+        decode([&](int code) { return table->values[code]; });
+      else
+        decode([](int code) { return code; });
     }
   });
 }

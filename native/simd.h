@@ -11,6 +11,7 @@
 //   add_bits(x, p)         byte i plus bit i of the 8 bytes at p
 //   store_bits(p, x)       the last bit of every byte, as 8 bytes
 //   last_bit(x)            of every byte, as a byte
+//   LookupTable<WIDE>(p)   16 (WIDE: 32) bytes at p; applied to bytes below 16 (32) it gives those that they number
 //   dot<BITS>(s, u, v)     s_i += sum of 4 products u (codes, unsigned) x v (signed), exact
 //   transposed(x)          every tile transposed
 //   sum_tiles(s0..s3)      16 row sums out of four vectors, each with four partial sums of the same 4 rows
@@ -88,6 +89,19 @@ inline void store_bits(uint8_t* p, Bytes x) {
   std::memcpy(p, &bits, 8);
 }
 inline Bytes last_bit(Bytes x) { return _mm512_and_si512(x, _mm512_set1_epi8(1)); }
+template <bool WIDE>
+struct LookupTable {
+  Bytes low, high;
+  explicit LookupTable(const uint8_t* p) : low(half(p)), high(half(p + (WIDE ? 16 : 0))) {}
+  static Bytes half(const uint8_t* p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  Bytes operator()(Bytes x) const {
+    const Bytes found = _mm512_shuffle_epi8(low, x);  // by the lower four bits
+    if constexpr (!WIDE) return found;
+    return _mm512_mask_shuffle_epi8(found, _mm512_test_epi8_mask(x, _mm512_set1_epi8(16)), high, x);
+  }
+};
 template <int BITS>
 inline Sums dot(Sums s, Bytes u, Bytes v) {
   return (Sums)_mm512_dpbusd_epi32((Bytes)s, u, v);
@@ -209,6 +223,22 @@ inline Bytes last_bit(Bytes x) {
   for (auto& part : x.part) part = _mm256_and_si256(part, _mm256_set1_epi8(1));
   return x;
 }
+template <bool WIDE>
+struct LookupTable {
+  __m256i low, high;
+  explicit LookupTable(const uint8_t* p) : low(half(p)), high(half(p + (WIDE ? 16 : 0))) {}
+  static __m256i half(const uint8_t* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  Bytes operator()(Bytes x) const {
+    for (auto& part : x.part) {
+      const __m256i found = _mm256_shuffle_epi8(low, part);  // by the lower four bits
+      const __m256i is_high = _mm256_slli_epi16(part, 3);    // bit 4 becomes the byte's sign
+      part = WIDE ? _mm256_blendv_epi8(found, _mm256_shuffle_epi8(high, part), is_high) : found;
+    }
+    return x;
+  }
+};
 // maddubs adds two products in 16 bits: 2 * 31 * 128 fits, 2 * 255 * 128 saturates. So 8-bit codes are split into
 // even and odd bytes, widened, and multiplied in 16 bits with sums in 32.
 template <int BITS>
@@ -377,6 +407,17 @@ inline Bytes last_bit(Bytes x) {
   for (auto& part : x.part) part &= 1;
   return x;
 }
+template <bool WIDE>
+struct LookupTable {
+  const uint8_t* table;
+  explicit LookupTable(const uint8_t* p) : table(p) {}
+  Bytes operator()(const Bytes& x) const {
+    uint8_t bytes[64];
+    std::memcpy(bytes, x.part, 64);
+    for (auto& byte : bytes) byte = table[byte];
+    return load(bytes);
+  }
+};
 // A product of bytes fits 16 bits (255 * 128 < 2^15), a sum of two may not: products first, then 32-bit sums.
 inline Sums4 dot16(Sums4 s, Codes16 u, Codes16 v) {
   const Shorts8 even = (Shorts8)((Words8)u & 255) * (((Shorts8)v << 8) >> 8);

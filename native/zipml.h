@@ -29,10 +29,10 @@ struct ZipmlKernels {
   void (*collect)(const int32_t* products, int64_t stride, int64_t n_slabs, const double* kappa,
                   const int32_t* mid_sum, int64_t padded, double* total);
   void (*collect_floats)(const float* products, int64_t stride, int64_t n_slabs, int64_t padded, double* total);
-  // gradient = weight (scale total + centre total_c) - weight ((scale scale) (odd w)) + l2 w, where odd, the sums of
-  // n_slabs counts, may be missing (null); returns the largest magnitude.
+  // gradient = weight (scale total + centre total_c) - weight ((scale scale) (gap_squares w)) + l2 w, where
+  // gap_squares, given slab by slab, may be missing (null); returns the largest magnitude.
   double (*gradient)(const DescentColumns& columns, const double* total, double total_c, double weight,
-                     const int32_t* odd, int64_t odd_stride, int64_t n_slabs, double* gradient);
+                     const int32_t* gap_squares, int64_t stride, int64_t n_slabs, double* gradient);
   // gradient = quantum * floor(gradient * inverse + u), within limit.
   void (*few_bits)(double* gradient, int64_t padded, double limit, double largest, const HalpBits& bits);
   DescentTotals (*update)(const DescentColumns& columns, const double* gradient, double rate);

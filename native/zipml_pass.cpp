@@ -47,7 +47,7 @@ using Outputs = std::vector<std::unique_ptr<Weights>>;
 template <class Product>
 struct SlabProducts {
   Product* products;  // (K, padded)
-  int32_t* odd;       // (padded)
+  int32_t* gap_squares;  // (padded)
   double* kappa;      // (K)
   int32_t* mid_sum;   // (K)
   double* total;      // (K), sums of the coefficients
@@ -60,7 +60,7 @@ class OnCodes {
   using Product = int32_t;
 
   OnCodes(const PackedRows& data, const EpochRows& rows, const DescentSchedule& schedule, bool corrects)
-      : data_(data), rows_(rows), schedule_(schedule), corrects_(corrects), mid_(1 << (data.bits - 1)),
+      : data_(data), rows_(rows), schedule_(schedule), corrects_(corrects), mid_(data.coding.mid_code()),
         planes_(schedule.model_limit > one_byte ? 2 : 1) {}
 
   struct Scratch {
@@ -71,7 +71,7 @@ class OnCodes {
   int64_t z_of_output() const { return planes_ * rows_.padded * spread; }
 
   void margins(int64_t tile, int64_t next, const int8_t* z, const Outputs& outputs, Scratch& scratch, float* psi) const {
-    products_.margins(at(tile), data_.bits, rows_.padded, z, planes_ * rows_.K, scratch.sums.get(), at(next));
+    products_.margins(at(tile), data_.coding, rows_.padded, z, planes_ * rows_.K, scratch.sums.get(), at(next));
     for (int64_t k = 0; k < rows_.K; k++) {
       const Weights& o = *outputs[static_cast<size_t>(k)];
       const int32_t* const sums = scratch.sums.get() + k * planes_ * tile_rows;
@@ -98,13 +98,13 @@ class OnCodes {
       out.mid_sum[k] = static_cast<int32_t>(mid_ * sum);
       out.total[k] = out.kappa[k] * sum;
     }
-    products_.gradient(here, slab.count, data_.bits, rows_.padded, scratch.integers.get(), rows_.K, out.products, ahead);
-    if (corrects_) products_.odd_counts(here, slab.count, data_.bits, rows_.padded, out.odd);
+    products_.gradient(here, slab.count, data_.coding, rows_.padded, scratch.integers.get(), rows_.K, out.products, ahead);
+    if (corrects_) products_.gap_squares(here, slab.count, data_.coding, rows_.padded, out.gap_squares);
   }
   void collect(const SlabProducts<int32_t>& of, int64_t n_slabs, double* total) const {
     kernels_.collect(of.products, rows_.K * rows_.padded, n_slabs, of.kappa, of.mid_sum, rows_.padded, total);
   }
-  const int32_t* odd(const int32_t* counts) const { return corrects_ ? counts : nullptr; }
+  const int32_t* gap_squares(const int32_t* sums) const { return corrects_ ? sums : nullptr; }
   // Rounds the model for a step.
   void settle(Weights& o, int64_t step, int64_t k, int8_t* z) const {
     const HalpBits bits = bits_of(step, model_stream + static_cast<uint32_t>(k));
@@ -167,7 +167,7 @@ class OnFloats {
   void collect(const SlabProducts<float>& of, int64_t n_slabs, double* total) const {
     kernels_.collect_floats(of.products, rows_.K * rows_.padded, n_slabs, rows_.padded, total);
   }
-  const int32_t* odd(const int32_t*) const { return nullptr; }
+  const int32_t* gap_squares(const int32_t*) const { return nullptr; }
   void settle(Weights& o, int64_t, int64_t, float* z) const { kernels_.narrow(o.columns, z); }
   HalpBits bits_of(int64_t, uint32_t) const { return {}; }
 
@@ -195,7 +195,7 @@ class Descent {
         n_workers_(static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(schedule.n_threads, most_slabs_)))),
         z_(rows.K * data.z_of_output()),
         products_(most_slabs_ * rows.K * rows.padded),
-        odd_(most_slabs_ * rows.padded),
+        gap_squares_(most_slabs_ * rows.padded),
         kappa_(most_slabs_ * rows.K),
         mid_sum_(most_slabs_ * rows.K),
         total_(most_slabs_ * rows.K),
@@ -241,7 +241,7 @@ class Descent {
 
   SlabProducts<typename Data::Product> products_of(int64_t h) {
     const int64_t K = rows_.K;
-    return {products_.get() + h * K * rows_.padded, odd_.get() + h * rows_.padded, kappa_.get() + h * K,
+    return {products_.get() + h * K * rows_.padded, gap_squares_.get() + h * rows_.padded, kappa_.get() + h * K,
             mid_sum_.get() + h * K, total_.get() + h * K};
   }
 
@@ -280,7 +280,7 @@ class Descent {
     for (int64_t k = 0; k < rows_.K; k++) {
       Weights& o = *outputs_[static_cast<size_t>(k)];
       const double total_c = collect(k, n_slabs), weight = schedule_.batch_weight;
-      const double largest = kernels_.gradient(o.columns, sum_.get(), total_c, weight, data_.odd(odd_.get()),
+      const double largest = kernels_.gradient(o.columns, sum_.get(), total_c, weight, data_.gap_squares(gap_squares_.get()),
                                                rows_.padded, n_slabs, gradient_.get());
       if (schedule_.gradient_limit > 0)
         kernels_.few_bits(gradient_.get(), rows_.padded, schedule_.gradient_limit, largest,
@@ -337,7 +337,7 @@ class Descent {
   int n_workers_;
   Buffer<typename Data::Z> z_;
   Buffer<typename Data::Product> products_;
-  Buffer<int32_t> odd_;
+  Buffer<int32_t> gap_squares_;
   Buffer<double> kappa_;
   Buffer<int32_t> mid_sum_;
   Buffer<double> total_, met_, slab_kappa_;

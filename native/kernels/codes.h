@@ -11,22 +11,6 @@ namespace mezzotint::MZ_NS {
 inline constexpr int64_t kLine = 64;  // bytes of one row group in line_groups(BITS) column groups, without last bits
 inline constexpr int64_t kOddBytes = 8;  // the last bits of one row group in one column group
 
-// Calls body with the width as an integral constant.
-template <int N>
-struct Width {
-  static constexpr int value = N;
-};
-template <class Body>
-MZ_INLINE auto with_width(int bits, Body body) {
-  switch (bits) {
-    case 8: return body(Width<8>{});
-    case 5: return body(Width<5>{});
-    case 4: return body(Width<4>{});
-    case 3: return body(Width<3>{});
-    default: return body(Width<2>{});
-  }
-}
-
 // Column group H of a line; `odd` is where the last bits of the line begin (read for odd widths only).
 template <int BITS, int H>
 MZ_INLINE Bytes codes_of(Bytes line, const uint8_t* odd) {
@@ -35,11 +19,61 @@ MZ_INLINE Bytes codes_of(Bytes line, const uint8_t* odd) {
   return wide;
 }
 
-// The last bit of every code of column group H.
-template <int BITS, int H>
-MZ_INLINE Bytes odd_codes(Bytes line, const uint8_t* odd) {
-  if constexpr (BITS % 2) return add_bits(Bytes{}, odd + H * kOddBytes);
-  return last_bit(wide_codes<BITS, H>(line));
+// Codes that stand for themselves, and those that are looked up in a table. Of a column group H:
+//   values<H>(line, odd)  the unsigned bytes that products see, below 2^product_bits
+//   gaps<H>(line, odd)    how far apart the two draws of every code are, at most 127
+// and for packing position(t): where among the levels a value lies, linear between neighbours.
+template <int BITS>
+struct Plain {
+  static constexpr int bits = BITS, product_bits = BITS;
+  explicit Plain(const CodeTable*) {}
+
+  template <int H>
+  MZ_INLINE Bytes values(Bytes line, const uint8_t* odd) const {
+    return codes_of<BITS, H>(line, odd);
+  }
+  template <int H>
+  MZ_INLINE Bytes gaps(Bytes line, const uint8_t* odd) const {
+    if constexpr (BITS % 2) return add_bits(Bytes{}, odd + H * kOddBytes);
+    return last_bit(wide_codes<BITS, H>(line));
+  }
+  MZ_INLINE double position(double t) const { return t; }
+};
+
+template <int BITS>
+struct Tabled {
+  static constexpr int bits = BITS, product_bits = 8;
+  using Lookup = LookupTable<(BITS > 4)>;
+  const CodeTable* table;
+  Lookup value;
+  explicit Tabled(const CodeTable* t) : table(t), value(t->values) {}
+
+  template <int H>
+  MZ_INLINE Bytes values(Bytes line, const uint8_t* odd) const {
+    return value(codes_of<BITS, H>(line, odd));
+  }
+  template <int H>
+  MZ_INLINE Bytes gaps(Bytes line, const uint8_t* odd) const {
+    return Lookup(table->gaps)(codes_of<BITS, H>(line, odd));
+  }
+  MZ_INLINE double position(double t) const {
+    const int below = table->below[static_cast<int>(t)];
+    const double* level = table->levels + below;
+    return below + (t - level[0]) / (level[1] - level[0]);
+  }
+};
+
+// Calls body with codes of this coding.
+template <class Body>
+MZ_INLINE auto with_coding(const Coding& coding, Body body) {
+  const CodeTable* table = coding.table;
+  switch (coding.bits) {
+    case 8: return body(Plain<8>(table));
+    case 5: return table ? body(Tabled<5>(table)) : body(Plain<5>(table));
+    case 4: return table ? body(Tabled<4>(table)) : body(Plain<4>(table));
+    case 3: return table ? body(Tabled<3>(table)) : body(Plain<3>(table));
+    default: return table ? body(Tabled<2>(table)) : body(Plain<2>(table));
+  }
 }
 
 // A line for transposed_codes: even widths are transposed before they are taken apart, odd ones after.
@@ -48,18 +82,19 @@ MZ_INLINE Bytes line_of_columns(const uint8_t* p) {
   return BITS % 2 ? load(p) : transposed(load(p));
 }
 // All column groups of such a line, transposed.
-template <int BITS, int H = 0>
-MZ_INLINE void transposed_codes(const Bytes& line, const uint8_t* odd, Bytes* codes) {
-  codes[H] = codes_of<BITS, H>(line, odd);
-  if constexpr (BITS % 2) codes[H] = transposed(codes[H]);
-  if constexpr (H + 1 < line_groups(BITS)) transposed_codes<BITS, H + 1>(line, odd, codes);
+template <class Code, int H = 0>
+MZ_INLINE void transposed_codes(const Code& code, const Bytes& line, const uint8_t* odd, Bytes* codes) {
+  codes[H] = code.template values<H>(line, odd);
+  if constexpr (Code::bits % 2) codes[H] = transposed(codes[H]);
+  if constexpr (H + 1 < line_groups(Code::bits)) transposed_codes<Code, H + 1>(code, line, odd, codes);
 }
 
-// sums[H] += for every column how many of the rows of a row group have an odd code; `ones` is 1 for rows that count.
-template <int BITS, int H = 0>
-MZ_INLINE void count_odd(const Bytes& line, const uint8_t* odd, const Bytes& ones, Sums* sums) {
-  sums[H] = dot<2>(sums[H], transposed(odd_codes<BITS, H>(line, odd)), ones);
-  if constexpr (H + 1 < line_groups(BITS)) count_odd<BITS, H + 1>(line, odd, ones, sums);
+// sums[H] += for every column the squared gaps of a row group.
+template <class Code, int H = 0>
+MZ_INLINE void add_gap_squares(const Code& code, const Bytes& line, const uint8_t* odd, Sums* sums) {
+  const Bytes gaps = transposed(code.template gaps<H>(line, odd));
+  sums[H] = dot<7>(sums[H], gaps, gaps);
+  if constexpr (H + 1 < line_groups(Code::bits)) add_gap_squares<Code, H + 1>(code, line, odd, sums);
 }
 
 }  // namespace mezzotint::MZ_NS

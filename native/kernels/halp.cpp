@@ -37,18 +37,20 @@ struct RowGroups {
 };
 
 // Adds the products of one chunk to C outputs; z is where its first column group begins.
-template <int bits, int C, int H = 0>
-MZ_INLINE void add_chunk(Sums* total, int64_t step, const Bytes& line, const uint8_t* odd, const int8_t* z,
-                         int64_t stride) {
-  const Bytes codes = codes_of<bits, H>(line, odd);
+template <class Code, int C, int H = 0>
+MZ_INLINE void add_chunk(const Code& code, Sums* total, int64_t step, const Bytes& line, const uint8_t* odd,
+                         const int8_t* z, int64_t stride) {
+  const Bytes codes = code.template values<H>(line, odd);
 #pragma GCC unroll 8
-  for (int k = 0; k < C; k++) total[k * step] = dot<bits>(total[k * step], codes, bytes_at(z + k * stride));
-  if constexpr (H + 1 < line_groups(bits)) add_chunk<bits, C, H + 1>(total, step, line, odd, z + 64, stride);
+  for (int k = 0; k < C; k++) total[k * step] = dot<Code::product_bits>(total[k * step], codes, bytes_at(z + k * stride));
+  if constexpr (H + 1 < line_groups(Code::bits))
+    add_chunk<Code, C, H + 1>(code, total, step, line, odd, z + 64, stride);
 }
 
-template <int bits, int C>
-MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums, const uint8_t* next) {
-  const RowGroups<bits> groups(padded);
+template <class Code, int C>
+MZ_INLINE void tile_margins(const Code& code, const uint8_t* tile, int64_t padded, const int8_t* z, int32_t* sums,
+                            const uint8_t* next) {
+  const RowGroups<Code::bits> groups(padded);
   Sums total[4 * C];
 #pragma GCC unroll 32
   for (auto& sum : total) sum = zero();
@@ -57,7 +59,7 @@ MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z
 #pragma GCC unroll 4
     for (int g = 0; g < 4; g++) {
       if (next && g < groups_ahead) groups.prefetch_chunk(next, g, chunk);
-      add_chunk<bits, C>(total + g, 4, bytes_at(tile + groups.line(g, chunk)), tile + groups.odd(g, chunk), here,
+      add_chunk<Code, C>(code, total + g, 4, bytes_at(tile + groups.line(g, chunk)), tile + groups.odd(g, chunk), here,
                          padded * spread);
     }
   }
@@ -68,26 +70,27 @@ MZ_INLINE void tile_margins(const uint8_t* tile, int64_t padded, const int8_t* z
   }
 }
 
-template <int bits>
-void margins_of(const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K, int32_t* sums, const uint8_t* next) {
+template <class Code>
+void margins_of(const Code& code, const uint8_t* tile, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
+                const uint8_t* next) {
   in_class_blocks<outputs_shared>(K, [&](int64_t k, int count) {
     with_count<outputs_shared>(count, [&](auto c) {
-      tile_margins<bits, decltype(c)::value>(tile, padded, z + k * padded * spread, sums + k * tile_rows,
+      tile_margins<Code, decltype(c)::value>(code, tile, padded, z + k * padded * spread, sums + k * tile_rows,
                                              k ? nullptr : next);
     });
   });
 }
 
-void margins(const uint8_t* tile, int bits, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
+void margins(const uint8_t* tile, const Coding& coding, int64_t padded, const int8_t* z, int64_t K, int32_t* sums,
              const uint8_t* next) {
-  with_width(bits, [&](auto width) { margins_of<decltype(width)::value>(tile, padded, z, K, sums, next); });
+  with_coding(coding, [&](const auto& code) { margins_of(code, tile, padded, z, K, sums, next); });
 }
 
-template <int bits, int C>
-MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c,
-                             int32_t* products, const uint8_t* const* next) {
-  constexpr int per_chunk = line_groups(bits);
-  const RowGroups<bits> groups(padded);
+template <class Code, int C>
+MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int64_t n_tiles, int64_t padded,
+                             const int8_t* c, int32_t* products, const uint8_t* const* next) {
+  constexpr int per_chunk = line_groups(Code::bits);
+  const RowGroups<Code::bits> groups(padded);
   for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
     Sums total[per_chunk][C];
 #pragma GCC unroll 4
@@ -99,13 +102,14 @@ MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64
       for (int g = 0; g < 4; g++) {
         if (next && g >= groups_ahead) groups.prefetch_chunk(next[t], g, chunk);
         Bytes columns[per_chunk];
-        transposed_codes<bits>(line_of_columns<bits>(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk),
-                               columns);
+        transposed_codes(code, line_of_columns<Code::bits>(tiles[t] + groups.line(g, chunk)),
+                         tiles[t] + groups.odd(g, chunk), columns);
 #pragma GCC unroll 4
         for (int part = 0; part < per_chunk; part++)
 #pragma GCC unroll 8
           for (int k = 0; k < C; k++)
-            total[part][k] = dot<bits>(total[part][k], columns[part], splat(c + k * slab_rows + t * tile_rows + 4 * g));
+            total[part][k] = dot<Code::product_bits>(total[part][k], columns[part],
+                                                     splat(c + k * slab_rows + t * tile_rows + 4 * g));
       }
     }
 #pragma GCC unroll 4
@@ -115,40 +119,37 @@ MZ_INLINE void slab_gradient(const uint8_t* const* tiles, int64_t n_tiles, int64
   }
 }
 
-template <int bits>
-void gradient_of(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c, int64_t K,
-                 int32_t* products, const uint8_t* const* next) {
+template <class Code>
+void gradient_of(const Code& code, const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, const int8_t* c,
+                 int64_t K, int32_t* products, const uint8_t* const* next) {
   in_class_blocks<outputs_shared>(K, [&](int64_t k, int count) {
     with_count<outputs_shared>(count, [&](auto shared) {
-      slab_gradient<bits, decltype(shared)::value>(tiles, n_tiles, padded, c + k * slab_rows, products + k * padded,
-                                                   k ? nullptr : next);
+      slab_gradient<Code, decltype(shared)::value>(code, tiles, n_tiles, padded, c + k * slab_rows,
+                                                   products + k * padded, k ? nullptr : next);
     });
   });
 }
 
-void gradient(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, const int8_t* c, int64_t K,
-              int32_t* products, const uint8_t* const* next) {
-  with_width(bits, [&](auto width) {
-    gradient_of<decltype(width)::value>(tiles, n_tiles, padded, c, K, products, next);
-  });
+void gradient(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded, const int8_t* c,
+              int64_t K, int32_t* products, const uint8_t* const* next) {
+  with_coding(coding, [&](const auto& code) { gradient_of(code, tiles, n_tiles, padded, c, K, products, next); });
 }
 
-template <int bits>
-void odd_counts_of(const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, int32_t* counts) {
-  static const int8_t ones[4] = {1, 1, 1, 1};
-  const RowGroups<bits> groups(padded);
+template <class Code>
+void gap_squares_of(const Code& code, const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, int32_t* out) {
+  const RowGroups<Code::bits> groups(padded);
   for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
     Sums total[groups.per_chunk] = {};
     for (int64_t t = 0; t < n_tiles; t++)
       for (int g = 0; g < 4; g++)
-        count_odd<bits>(bytes_at(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk), splat(ones), total);
+        add_gap_squares(code, bytes_at(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk), total);
     for (int part = 0; part < groups.per_chunk; part++)
-      store(counts + (chunk * groups.per_chunk + part) * 16, total[part]);
+      store(out + (chunk * groups.per_chunk + part) * 16, total[part]);
   }
 }
 
-void odd_counts(const uint8_t* const* tiles, int64_t n_tiles, int bits, int64_t padded, int32_t* counts) {
-  with_width(bits, [&](auto width) { odd_counts_of<decltype(width)::value>(tiles, n_tiles, padded, counts); });
+void gap_squares(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded, int32_t* sums) {
+  with_coding(coding, [&](const auto& code) { gap_squares_of(code, tiles, n_tiles, padded, sums); });
 }
 
 MZ_INLINE F32 smaller(const F32& a, const F32& b) {  // b's NaN stays
@@ -331,7 +332,7 @@ void add(float* sums, const float* x, int64_t padded) {
 
 extern const HalpKernels halp;
 const HalpKernels halp = {
-    margins, gradient, odd_counts, quantise, collect, collect_floats, descend, round, adopt, halve, add,
+    margins, gradient, gap_squares, quantise, collect, collect_floats, descend, round, adopt, halve, add,
 };
 
 }  // namespace mezzotint::MZ_NS

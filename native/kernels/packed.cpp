@@ -1,6 +1,7 @@
 #include "packed.h"
 
 #include <bit>
+#include <type_traits>
 
 #include "codes.h"
 
@@ -27,25 +28,26 @@ struct RowSlice {
 };
 
 // What 16 rows add in the column groups of a line from H on.
-template <int BITS, int V, int H = 0>
-MZ_INLINE void row_step(const RowSlice& slice, const uint8_t* line, const uint8_t* odd, const int8_t* vectors,
-                        RowSums (&sums)[4][V]) {
+template <class Code, int V, int H = 0>
+MZ_INLINE void row_step(const Code& code, const RowSlice& slice, const uint8_t* line, const uint8_t* odd,
+                        const int8_t* vectors, RowSums (&sums)[4][V]) {
   Bytes codes[4];
   MZ_UNROLL
-  for (int r = 0; r < 4; r++) codes[r] = codes_of<BITS, H>(load(line + r * slice.stride), odd + r * slice.stride);
+  for (int r = 0; r < 4; r++) codes[r] = code.template values<H>(load(line + r * slice.stride), odd + r * slice.stride);
   MZ_UNROLL
   for (int v = 0; v < V; v++) {
     const Bytes w = load(vectors + v * kVectorBytes);
     MZ_UNROLL
-    for (int r = 0; r < 4; r++) sums[r][v] = dot<BITS>(sums[r][v], codes[r], w);
+    for (int r = 0; r < 4; r++) sums[r][v] = dot<Code::product_bits>(sums[r][v], codes[r], w);
   }
-  if constexpr (H + 1 < line_groups(BITS))
-    row_step<BITS, V, H + 1>(slice, line, odd, vectors + slice.n_vectors * kVectorBytes, sums);
+  if constexpr (H + 1 < line_groups(Code::bits))
+    row_step<Code, V, H + 1>(code, slice, line, odd, vectors + slice.n_vectors * kVectorBytes, sums);
 }
 
 // V vectors times 16 rows; out[v * out_stride + row] += the sums of this slice.
-template <int BITS, int V>
-void row_tile(RowSlice& slice, int64_t first_vector, int32_t* out, int64_t out_stride) {
+template <class Code, int V>
+void row_tile(const Code& code, RowSlice& slice, int64_t first_vector, int32_t* out, int64_t out_stride) {
+  constexpr int BITS = Code::bits;
   RowSums sums[4][V];
   MZ_UNROLL
   for (auto& row : sums)
@@ -58,7 +60,7 @@ void row_tile(RowSlice& slice, int64_t first_vector, int32_t* out, int64_t out_s
   for (int64_t g = 0; g < slice.groups; g += line_groups(BITS), line += kLine, next += slice.next_step) {
     MZ_UNROLL
     for (int r = 0; r < kAhead; r++) prefetch_near(next + r * kLine);
-    row_step<BITS>(slice, line, odd, vectors, sums);
+    row_step(code, slice, line, odd, vectors, sums);
     odd += line_groups(BITS) * kOddBytes;
     vectors += step;
   }
@@ -70,18 +72,19 @@ void row_tile(RowSlice& slice, int64_t first_vector, int32_t* out, int64_t out_s
 
 // Vectors `first` to `last` on 16 rows, as many at a time as registers hold. Vectors come in pairs; a single pair has
 // too few independent sums to keep the multipliers busy, so none is left over.
-template <int BITS, int V = kRowVectors>
-void row_tiles(RowSlice& slice, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
+template <class Code, int V = kRowVectors>
+void row_tiles(const Code& code, RowSlice& slice, int64_t first, int64_t last, int32_t* out, int64_t out_stride) {
   for (; last - first >= V && (V == 2 || last - first != V + 2); first += V)
-    row_tile<BITS, V>(slice, first, out, out_stride);
-  if constexpr (V > 2) row_tiles<BITS, V - 2>(slice, first, last, out, out_stride);
+    row_tile<Code, V>(code, slice, first, out, out_stride);
+  if constexpr (V > 2) row_tiles<Code, V - 2>(code, slice, first, last, out, out_stride);
 }
 
 // All rows times the vectors `first` to `last`, slice by slice. The first slice prefetches the whole next 16 rows in
 // the order of memory: that order is what hardware prefetchers follow, and a slower pace loses no request.
-template <int BITS>
-void row_slices(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int64_t first, int64_t last,
-                int32_t* sums) {
+template <class Code>
+void row_slices(const Code& code, const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, int64_t first,
+                int64_t last, int32_t* sums) {
+  constexpr int BITS = Code::bits;
   const int64_t stride = block.stride(), width = kSliceBytes / kVectorBytes / (last - first) / 4 * 4;
   for (int64_t g = 0; g < block.groups; g += width) {
     RowSlice slice{block.codes + g / line_groups(BITS) * kLine, block.codes + block.wide_bytes() + g * kOddBytes,
@@ -93,7 +96,7 @@ void row_slices(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors
     }
     for (int64_t r = 0; r < block.rows; r += 16, slice.codes += 4 * stride, slice.odd += 4 * stride) {
       if (slice.next_step) slice.next = slice.codes + 4 * stride;
-      row_tiles<BITS>(slice, first, last, sums + r, block.rows);
+      row_tiles(code, slice, first, last, sums + r, block.rows);
     }
   }
 }
@@ -102,9 +105,7 @@ void row_dots(const CodeBlock& block, const int8_t* vectors, int64_t n_vectors, 
   std::memset(sums, 0, static_cast<size_t>(n_vectors * block.rows) * sizeof(int32_t));
   for (int64_t first = 0; first < n_vectors; first += kSliceVectors) {
     const int64_t last = first + kSliceVectors < n_vectors ? first + kSliceVectors : n_vectors;
-    with_width(block.bits, [&](auto width) {
-      row_slices<decltype(width)::value>(block, vectors, n_vectors, first, last, sums);
-    });
+    with_coding(block.coding, [&](const auto& code) { row_slices(code, block, vectors, n_vectors, first, last, sums); });
   }
 }
 
@@ -124,8 +125,9 @@ struct ColumnTile {
 
 // Sums over all rows of the block for G column groups and V outputs, added to the totals. Meanwhile memory is kept
 // busy with the first lines of the block that follows.
-template <int BITS, int G, int V>
-void column_tile(const ColumnTile& tile, double* totals) {
+template <class Code, int G, int V>
+void column_tile(const Code& code, const ColumnTile& tile, double* totals) {
+  constexpr int BITS = Code::bits;
   constexpr int kGroups = line_groups(BITS), kLines = G / kGroups;
   const int64_t stride = tile.block.stride();
   Sums sums[G][V];
@@ -145,14 +147,14 @@ void column_tile(const ColumnTile& tile, double* totals) {
     MZ_UNROLL
     for (int i = 0; i < kLines; i++) {
       prefetch_near(line + stride + i * kLine);
-      transposed_codes<BITS>(line_of_columns<BITS>(line + i * kLine), odd + i * kGroups * kOddBytes,
-                             codes + i * kGroups);
+      transposed_codes(code, line_of_columns<BITS>(line + i * kLine), odd + i * kGroups * kOddBytes,
+                       codes + i * kGroups);
     }
     MZ_UNROLL
     for (int v = 0; v < V; v++) {
       const Bytes e = splat(integers + 4 * v);
       MZ_UNROLL
-      for (int g = 0; g < G; g++) sums[g][v] = dot<BITS>(sums[g][v], codes[g], e);
+      for (int g = 0; g < G; g++) sums[g][v] = dot<Code::product_bits>(sums[g][v], codes[g], e);
     }
   }
   const int64_t columns = 16 * tile.block.groups;
@@ -166,55 +168,61 @@ void column_tile(const ColumnTile& tile, double* totals) {
 }
 
 // G column groups and all outputs from `output` on, as many at a time as registers hold.
-template <int BITS, int G, int V>
-void column_outputs(const CodeBlock& block, const RoundedRows& rows, int64_t group, int64_t output, double* totals) {
-  for (; rows.outputs - output >= V; output += V) column_tile<BITS, G, V>({block, rows, group, output}, totals);
-  if constexpr (V > 1) column_outputs<BITS, G, V - 1>(block, rows, group, output, totals);
+template <class Code, int G, int V>
+void column_outputs(const Code& code, const CodeBlock& block, const RoundedRows& rows, int64_t group, int64_t output,
+                    double* totals) {
+  for (; rows.outputs - output >= V; output += V) column_tile<Code, G, V>(code, {block, rows, group, output}, totals);
+  if constexpr (V > 1) column_outputs<Code, G, V - 1>(code, block, rows, group, output, totals);
 }
 
 // Few outputs take more columns at a time: that makes enough independent sums. Column groups are the outer loop, so
 // that a strip of codes stays in L1 for all outputs.
-template <int BITS>
-void column_dots_bits(const CodeBlock& block, const RoundedRows& rows, double* totals) {
+template <class Code>
+void column_dots_of(const Code& code, const CodeBlock& block, const RoundedRows& rows, double* totals) {
   constexpr int kOutputs = kColumnSums / 4;
   int64_t g = 0;
   if constexpr (kOutputs >= 2)
-    for (; rows.outputs <= 2 && g + 8 <= block.groups; g += 8) column_outputs<BITS, 8, 2>(block, rows, g, 0, totals);
-  for (; g + 4 <= block.groups; g += 4) column_outputs<BITS, 4, kOutputs>(block, rows, g, 0, totals);
-  constexpr int kLeast = line_groups(BITS);
-  for (; g < block.groups; g += kLeast) column_outputs<BITS, kLeast, kOutputs>(block, rows, g, 0, totals);
+    for (; rows.outputs <= 2 && g + 8 <= block.groups; g += 8)
+      column_outputs<Code, 8, 2>(code, block, rows, g, 0, totals);
+  for (; g + 4 <= block.groups; g += 4) column_outputs<Code, 4, kOutputs>(code, block, rows, g, 0, totals);
+  constexpr int kLeast = line_groups(Code::bits);
+  for (; g < block.groups; g += kLeast) column_outputs<Code, kLeast, kOutputs>(code, block, rows, g, 0, totals);
 }
 
 void column_dots(const CodeBlock& block, const RoundedRows& rows, double* totals) {
-  with_width(block.bits, [&](auto width) { column_dots_bits<decltype(width)::value>(block, rows, totals); });
+  with_coding(block.coding, [&](const auto& code) { column_dots_of(code, block, rows, totals); });
 }
 
-// ---- odd codes of two draws ----
+// ---- gaps between two draws ----
 
 // Adds the rows of one row group in the column groups of a line from H on.
-template <int BITS, int H = 0>
-MZ_INLINE void add_weighted_odd(const uint8_t* line, const uint8_t* odd, int64_t rows, const double* weights,
-                                double* totals) {
-  uint8_t bits[64];
-  store(bits, odd_codes<BITS, H>(load(line), odd));
+template <class Code, int H = 0>
+MZ_INLINE void add_weighted_gaps(const Code& code, const uint8_t* line, const uint8_t* odd, int64_t rows,
+                                 const double* weights, double* totals) {
+  uint8_t gaps[64];
+  store(gaps, code.template gaps<H>(load(line), odd));
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t j = 0; j < 16; j++) totals[16 * H + j] += weights[r] * bits[j / 4 * 16 + 4 * r + j % 4];
-  if constexpr (H + 1 < line_groups(BITS)) add_weighted_odd<BITS, H + 1>(line, odd, rows, weights, totals);
+    for (int64_t j = 0; j < 16; j++) {
+      const int gap = gaps[j / 4 * 16 + 4 * r + j % 4];
+      totals[16 * H + j] += weights[r] * (gap * gap);
+    }
+  if constexpr (H + 1 < line_groups(Code::bits)) add_weighted_gaps<Code, H + 1>(code, line, odd, rows, weights, totals);
 }
 
-template <int BITS>
-void add_odd_of(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
-  constexpr int kGroups = line_groups(BITS);
+template <class Code>
+void add_gap_squares_of(const Code& code, const CodeBlock& block, int64_t rows, const double* weights,
+                        double* totals) {
+  constexpr int kGroups = line_groups(Code::bits);
   for (int64_t r = 0; r < rows; r += 4) {
     const uint8_t* group = block.codes + r / 4 * block.stride();
     for (int64_t g = 0; g < block.groups; g += kGroups)
-      add_weighted_odd<BITS>(group + g / kGroups * kLine, group + block.wide_bytes() + g * kOddBytes,
-                             rows - r < 4 ? rows - r : 4, weights + r, totals + g * 16);
+      add_weighted_gaps(code, group + g / kGroups * kLine, group + block.wide_bytes() + g * kOddBytes,
+                        rows - r < 4 ? rows - r : 4, weights + r, totals + g * 16);
   }
 }
 
-void add_odd(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
-  with_width(block.bits, [&](auto width) { add_odd_of<decltype(width)::value>(block, rows, weights, totals); });
+void add_gap_squares(const CodeBlock& block, int64_t rows, const double* weights, double* totals) {
+  with_coding(block.coding, [&](const auto& code) { add_gap_squares_of(code, block, rows, weights, totals); });
 }
 
 // ---- row-wise steps ----
@@ -278,7 +286,7 @@ struct Float<double> {
 
 // Values bounded to the codes, t = min(max((x - offset) / scale, 0), limit), 16 at a time. `x > 0 ? x : 0` turns
 // NaN, an overflow times a zero scale, into 0. Magnitudes are collected on the way: NaN and infinity are the largest.
-template <class T>
+template <class T, class Code>
 struct Bounder {
   using Word = typename Float<T>::Word;
 #if defined(MZ_ISA_avx512)
@@ -291,6 +299,7 @@ struct Bounder {
   static constexpr int kLanes = sizeof(Values) / sizeof(T);
 
   Values limit;
+  Code code;
   Words largest = {};
 
   static MZ_INLINE Values values(const T* p) {
@@ -315,13 +324,13 @@ struct Bounder {
     }
     return low_bytes(codes);
   }
-  // floor(t + u): the upper neighbour with the probability of the fraction.
+  // floor(t + u), t counted in levels: the upper neighbour with the probability of the fraction.
   MZ_INLINE Codes16 stochastic(const T* x, const T* offset, const T* inverse, const uint32_t* words) {
     uint32_t codes[16];
     for (int i = 0; i < 16; i += kLanes) {
       const Values t = bounded(x + i, offset + i, inverse + i);
       for (int l = 0; l < kLanes; l++)
-        codes[i + l] = static_cast<uint32_t>(static_cast<int32_t>(static_cast<double>(t[l]) + words[i + l] * 0x1p-32));
+        codes[i + l] = static_cast<uint32_t>(static_cast<int32_t>(code.position(t[l]) + words[i + l] * 0x1p-32));
     }
     return low_bytes(codes);
   }
@@ -332,7 +341,7 @@ struct Bounder {
   }
 };
 
-template <class T>
+template <class T, class Code>
 struct Packer {
   const T* x;
   int64_t rows, columns;  // of x
@@ -340,7 +349,7 @@ struct Packer {
   const T* inverse;
   const uint32_t* words;
   int draws;
-  Bounder<T> bounder;
+  Bounder<T, Code> bounder;
 
   // 16 codes of a row, without reading past its end; 0 for rows and columns that do not exist.
   __attribute__((noinline)) Codes16 codes_at_edge(int64_t r, int64_t column) {
@@ -380,8 +389,9 @@ MZ_INLINE Bytes packed_line(Bytes line, int64_t column, uint8_t* odd, Tiles tile
   return line;
 }
 
-template <class T, int BITS>
-bool pack_bits(const PackedShape& shape, Packer<T> packer, uint8_t* codes) {
+template <class T, class Code>
+bool pack_as(const PackedShape& shape, Packer<T, Code> packer, uint8_t* codes) {
+  constexpr int BITS = Code::bits;
   constexpr int64_t kWidth = 16 * line_groups(BITS);  // columns of a line
   constexpr int64_t kLineOdd = line_groups(BITS) * kOddBytes;
   const int64_t inner = packer.rows == 4 && !packer.words ? shape.columns / kWidth * kWidth : 0;
@@ -404,15 +414,17 @@ template <class T>
 bool pack(const PackedShape& shape, const T* x, int64_t rows, const T* offset, const T* inverse,
           const uint32_t* words, uint8_t* codes) {
   const T limit = static_cast<T>(shape.last_level());
-  const Packer<T> packer{x,       rows,  shape.columns, offset,
-                         inverse, words, shape.draws,   {typename Bounder<T>::Values{} + limit}};
-  return with_width(shape.bits, [&](auto width) { return pack_bits<T, decltype(width)::value>(shape, packer, codes); });
+  return with_coding(shape.coding(), [&](const auto& code) {
+    using Code = std::remove_cvref_t<decltype(code)>;
+    const Bounder<T, Code> bounder{typename Bounder<T, Code>::Values{} + limit, code};
+    return pack_as(shape, Packer<T, Code>{x, rows, shape.columns, offset, inverse, words, shape.draws, bounder}, codes);
+  });
 }
 
 }  // namespace
 
 extern const PackedKernels packed;
-const PackedKernels packed = {row_dots, bring_near,    column_dots, add_odd,     margins,      weigh,
+const PackedKernels packed = {row_dots, bring_near,    column_dots, add_gap_squares, margins, weigh,
                               weigh_softmax, round_rows, pack<float>, pack<double>, finish_stores};
 
 }  // namespace mezzotint::MZ_NS

@@ -159,19 +159,19 @@ MZ_INLINE double largest_lane(const F64& v) {
   return largest;
 }
 
-MZ_INLINE F64 counts_at(const int32_t* odd, int64_t stride, int64_t n_slabs, int64_t j) {
-  F64 count = zero<double>();
-  for (int64_t h = 0; h < n_slabs; h++) count = count + doubles_at(odd + h * stride + j);
-  return count;
+MZ_INLINE F64 sum_at(const int32_t* slabs, int64_t stride, int64_t n_slabs, int64_t j) {
+  F64 sum = zero<double>();
+  for (int64_t h = 0; h < n_slabs; h++) sum = sum + doubles_at(slabs + h * stride + j);
+  return sum;
 }
 
-double gradient(const DescentColumns& columns, const double* total, double total_c, double weight, const int32_t* odd,
-                int64_t odd_stride, int64_t n_slabs, double* out) {
+double gradient(const DescentColumns& columns, const double* total, double total_c, double weight,
+                const int32_t* gap_squares, int64_t stride, int64_t n_slabs, double* out) {
   F64 largest = zero<double>();
   for (int64_t j = 0; j < columns.padded; j += 8) {
     const F64 scale = load(columns.scale + j), w = load(columns.w + j), bw = broadcast(weight);
     F64 g = bw * (scale * load(total + j) + load(columns.centre + j) * broadcast(total_c));
-    if (odd) g = g - bw * ((scale * scale) * (counts_at(odd, odd_stride, n_slabs, j) * w));
+    if (gap_squares) g = g - bw * ((scale * scale) * (sum_at(gap_squares, stride, n_slabs, j) * w));
     g = g + broadcast(columns.l2) * w;
     largest = larger(largest, absolute(g));
     store(out + j, g);

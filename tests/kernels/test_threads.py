@@ -70,8 +70,8 @@ def packed_curvature(p, n_threads):
     return out, partials
 
 
-def odd_counts(p, n_threads):
-    return native.odd_counts(p.codes, p.layout, p.weights, n_threads=n_threads)
+def gap_squares(p, n_threads):
+    return native.gap_squares(p.codes, p.layout, p.weights, n_threads=n_threads)
 
 
 def exact_pass(p, n_threads):
@@ -151,7 +151,7 @@ OPERATIONS = [
     packed_margins,
     packed_gradient,
     packed_curvature,
-    odd_counts,
+    gap_squares,
     exact_pass,
     float_margins,
     float_gradient,

@@ -71,6 +71,23 @@ def test_a_step_moves_along_the_float_gradient_in_the_mean(bits, options):
         assert np.abs(z_scores(np.array(naive), truth)).max() > 10
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_a_step_on_optimal_levels_moves_along_the_float_gradient_in_the_mean(bits):
+    rng = np.random.default_rng(bits)
+    X, y, w = rng.lognormal(size=(48, 6)), rng.standard_normal(48), rng.standard_normal(7)
+    residual = X @ w[:-1] + w[-1] - y
+    truth = w - np.append(X.T @ residual, residual.sum()) / 48
+    found, naive = [], []
+    for seed in range(600):
+        packed = mz.pack(X, bits=bits, n_draws=2, levels="optimal", keep_source=False, random_state=seed)
+        found.append(one_step(packed, y, w, seed=seed))
+        naive.append(one_step(packed, y, w, corrects=False, seed=seed))
+    # 7 coordinates x 4 cases: |z| > 4.5 happens by chance in one run of 5000
+    assert np.abs(z_scores(np.array(found), truth)).max() < 4.5
+    if bits <= 2:
+        assert np.abs(z_scores(np.array(naive), truth)).max() > 10
+
+
 def test_the_loss_of_the_float_data_is_reached_from_few_bits(regression):
     X, y = regression
     best = loss(X, y, Ridge(alpha=1e-6).fit(X, y))

@@ -11,6 +11,15 @@ COLUMNS = (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 211)
 OUTPUTS = (1, 2, 3, 5, 12)
 FILLS = ("random", "zeros", "largest")
 WIDTHS = (8, 5, 4, 3, 2)
+TABLED = (5, 4, 3, 2)  # widths whose codes may be looked up in a table of levels
+
+
+def some_levels(bits, n_draws, purpose=0):
+    """A random table: it begins at 0, ascends, and its sums reach the largest byte that they may."""
+    rng = np.random.default_rng([bits, n_draws, purpose])
+    last, count = 255 // n_draws, 1 << (bits - n_draws + 1)
+    inner = 1 + rng.choice(last - 1, count - 2, replace=False) if count > 2 else []
+    return (0, *sorted(int(level) for level in inner), last)
 
 
 def read_only(array):
@@ -28,11 +37,15 @@ class Case:
     outputs: int = 1
     fill: str = "random"
     n_draws: int = 0  # as few as the width allows
+    has_levels: bool = False
 
     @property
     def layout(self):
         n_draws = self.n_draws or (1 if self.bits in (4, 8) else 2)
-        return Layout(n_rows=self.rows, n_columns=self.columns, bits=self.bits, n_draws=n_draws)
+        levels = some_levels(self.bits, n_draws) if self.has_levels else None
+        return Layout(
+            n_rows=self.rows, n_columns=self.columns, bits=self.bits, n_draws=n_draws, levels=levels
+        )
 
     def rng(self, purpose):
         return np.random.default_rng([self.rows, self.columns, self.bits, self.outputs, purpose])
@@ -78,5 +91,6 @@ class Case:
     def x(self, dtype):
         """Float rows on, between and beyond the codes of the grid."""
         offset, scale = self.grid
-        steps = self.rng(6).integers(-8, 2 ** (self.bits + 1) + 8, (self.rows, self.columns)) / 2
+        reach = 512 if self.has_levels else 2 ** (self.bits + 1)
+        steps = self.rng(6).integers(-8, reach + 8, (self.rows, self.columns)) / 2
         return read_only((offset + scale * steps).astype(dtype))

@@ -42,7 +42,7 @@ def pack_with(dtype, rounding):
     def pack(ops, case, **how):
         codes = np.full(case.layout.n_bytes, 99, np.uint8)
         how |= {
-            "rounding": rounding if case.layout.n_draws == 1 else "stochastic",
+            "rounding": rounding if case.layout.n_draws == 1 and not case.has_levels else "stochastic",
             "seed": 2**40 + 5,
             "draw": 3,
         }
@@ -74,12 +74,12 @@ def scales_with(dtype):
     return scales
 
 
-def odd_counts_with(weighted):
-    def odd_counts(ops, case, **how):
+def gap_squares_with(weighted):
+    def gap_squares(ops, case, **how):
         weights = case.c[0].astype(np.float64) if weighted else None
-        return (ops.odd_counts(case.codes, case.layout, weights, **how),)
+        return (ops.gap_squares(case.codes, case.layout, weights, **how),)
 
-    return odd_counts
+    return gap_squares
 
 
 PRODUCTS = {
@@ -88,8 +88,8 @@ PRODUCTS = {
     "curvature, one weight per row": curvature_with("shared", False),
     "curvature, a weight per output": curvature_with("each", False),
     "curvature, softmax": curvature_with("shared", True),
-    "odd codes": odd_counts_with(False),
-    "odd codes, weighted": odd_counts_with(True),
+    "gap squares": gap_squares_with(False),
+    "gap squares, weighted": gap_squares_with(True),
 }
 SCALES = {"scales float32": scales_with(np.float32), "scales float64": scales_with(np.float64)}
 OPERATIONS = PRODUCTS | {
@@ -114,10 +114,12 @@ def assert_same_bytes(result, truth, message):
         assert have.tobytes() == want.tobytes(), message
 
 
-def assert_every_edge_shape_agrees(operation, bits, isa, n_draws=0):
+def assert_every_edge_shape_agrees(operation, bits, isa, n_draws=0, *, has_levels=False):
     with kernels.use(isa):
         for i, (rows, columns) in enumerate(itertools.product(ROWS, COLUMNS)):
-            case = Case(rows, columns, bits, OUTPUTS[i % len(OUTPUTS)], n_draws=n_draws)
+            case = Case(
+                rows, columns, bits, OUTPUTS[i % len(OUTPUTS)], n_draws=n_draws, has_levels=has_levels
+            )
             n_threads = THREADS[i % len(THREADS)]
             result = (OPERATIONS | SCALES)[operation](native, case, n_threads=n_threads)
             assert_same_bytes(result, expected(operation, case), (case, n_threads))

@@ -32,13 +32,27 @@ def make_rows(rng, loss, n, K, weighted):
     return EpochRows(loss=loss, phi=phi, y=y, weights=weights)
 
 
-def make_case(loss, n, d, bits, K, *, weighted=False, per_batch=4, passes=2, step=1e-4, quantum=1e-4, seed=0):
+def make_case(
+    loss,
+    n,
+    d,
+    bits,
+    K,
+    *,
+    weighted=False,
+    per_batch=4,
+    passes=2,
+    step=1e-4,
+    quantum=1e-4,
+    seed=0,
+    levels=None,
+):
     rng = np.random.default_rng([n, d, bits, K, seed])
     n_draws = 1 if bits in (4, 8) else 2
-    layout = Layout(n_rows=n, n_columns=d, bits=bits, n_draws=n_draws)
+    layout = Layout(n_rows=n, n_columns=d, bits=bits, n_draws=n_draws, levels=levels)
     codes = np.empty(layout.n_bytes, np.uint8)
-    x = rng.standard_normal((n, d)) * 2**bits / 6 + layout.mid_code
-    how = {"rounding": "stochastic" if n_draws == 2 else "nearest"}
+    x = (rng.standard_normal((n, d)) / 3 + 1) * layout.mid_code
+    how = {"rounding": "stochastic" if n_draws == 2 or levels else "nearest"}
     reference.pack_rows(x, layout, np.zeros(d), np.ones(d), codes, 0, **how)
     tiles = -(-n // 16)
     n_batches = max(1, tiles // per_batch)

@@ -132,7 +132,7 @@ def test_more_columns_than_int32_sums_can_hold_are_refused(bits):
     with pytest.raises(ValueError, match=r"columns must be in \[1, 65536\]"):
         _native.pack_rows(
             np.zeros((1, 65_537), np.float32),
-            (1, 65_537, bits, 1),
+            (1, 65_537, bits, 1, None),
             np.zeros(65_537),
             np.zeros(65_537),
             np.zeros(16 * 65_552, np.uint8),
@@ -194,8 +194,10 @@ def test_no_kernel_reads_past_the_end_of_an_array(isa, bits):
             w, p = at_the_end_of_a_page(case.weights(1)), at_the_end_of_a_page(case.probabilities)
             native.packed_curvature(codes, case.layout, *grid, v, w, p, c)
             native.packed_gradient(codes, case.layout, *grid, c)
-            native.odd_counts(codes, case.layout, None)
-            native.odd_counts(codes, case.layout, at_the_end_of_a_page(case.weights(1)[0].astype(np.float64)))
+            native.gap_squares(codes, case.layout, None)
+            native.gap_squares(
+                codes, case.layout, at_the_end_of_a_page(case.weights(1)[0].astype(np.float64))
+            )
 
 
 @EVERY_ISA
@@ -294,9 +296,9 @@ def test_other_arguments_are_checked_too():
     with pytest.raises(ParameterError, match="rounding='down' is unknown"):
         native.pack_rows(case.x(np.float32), case.layout, *case.grid, codes, 0, rounding="down")
     with pytest.raises(DataError, match=r"weights is float64 of shape \(39,\); pass float64 of shape \(40\)"):
-        native.odd_counts(codes, case.layout, np.ones(39))
+        native.gap_squares(codes, case.layout, np.ones(39))
     with pytest.raises(ParameterError, match=r"segments=\(1, 1\)"):
-        native.odd_counts(codes, case.layout, None, segments=(1, 1))
+        native.gap_squares(codes, case.layout, None, segments=(1, 1))
     draws = Case(40, 20, 8, n_draws=2).layout
     with pytest.raises(ParameterError, match="rounding='nearest' with 2 draws"):
         native.pack_rows(case.x(np.float32), draws, *case.grid, codes, 0)

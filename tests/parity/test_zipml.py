@@ -6,6 +6,7 @@ at random, a correction left out, a last slab left out, a proximal step that for
 
 import numpy as np
 import pytest
+from tests.parity.cases import some_levels
 
 from mezzotint import kernels
 from mezzotint.kernels import Layout, native, reference
@@ -50,9 +51,13 @@ def padded_codes(rng, layout):
     return codes
 
 
-def make_case(loss, n, d, bits, K, *, weighted=False, corrects=False, boxed=False, **options):
+def make_case(
+    loss, n, d, bits, K, *, weighted=False, corrects=False, boxed=False, has_levels=False, **options
+):
     rng = np.random.default_rng([n, d, bits, K])
-    layout = Layout(n_rows=n, n_columns=d, bits=bits, n_draws=1 if bits in (8, 4) else 2)
+    n_draws = 1 if bits in (8, 4) and not has_levels else 2
+    levels = some_levels(bits, n_draws) if has_levels else None
+    layout = Layout(n_rows=n, n_columns=d, bits=bits, n_draws=n_draws, levels=levels)
     codes = np.empty(layout.n_bytes, np.uint8)
     codes[:] = to_tiles(padded_codes(rng, layout), layout)
     model, rows = make_model(rng, d, corrects, boxed), make_rows(rng, loss, n, K, weighted)

@@ -25,7 +25,12 @@ _BUCKETS = 4096
 
 
 def optimal_levels(
-    values: ArrayLike, n_levels: int, *, weights: ArrayLike | None = None, method: str = "exact"
+    values: ArrayLike,
+    n_levels: int,
+    *,
+    weights: ArrayLike | None = None,
+    method: str = "exact",
+    n_buckets: int = _BUCKETS,
 ) -> Array:
     """Choose levels that make the variance of unbiased rounding least.
 
@@ -39,8 +44,10 @@ def optimal_levels(
         How much each value counts, >= 0, not all zero. A value of weight zero still bounds the range.
     method : {"exact", "greedy", "histogram"}, default "exact"
         "exact": optimal, O(k N log N). "greedy": neighbours are merged to 4 k intervals first; at most twice
-        the least variance, O(N log N). "histogram": levels on a grid of 4096 equal buckets, O(N), for very
-        many values: the excess falls as one over the number of buckets.
+        the least variance, O(N log N). "histogram": the best levels among the ends of equal buckets, O(N),
+        for very many values: the excess falls as one over the number of buckets.
+    n_buckets : int, default 4096
+        For "histogram", at least 1; with 255 buckets, say, levels are integers of eight bits.
 
     Returns
     -------
@@ -52,7 +59,7 @@ def optimal_levels(
     DataError
         If values or weights cannot be used.
     ParameterError
-        If `n_levels` or `method` is outside its set.
+        If `n_levels`, `method` or `n_buckets` is outside its set.
 
     References
     ----------
@@ -68,8 +75,10 @@ def optimal_levels(
         raise ParameterError(f"n_levels came as {n_levels!r}; give an integer of at least 2")
     if method not in _METHODS:
         raise ParameterError(f"method came as {method!r}; allowed are {', '.join(map(repr, _METHODS))}")
+    if isinstance(n_buckets, bool) or not isinstance(n_buckets, int | np.integer) or n_buckets < 1:
+        raise ParameterError(f"n_buckets came as {n_buckets!r}; give an integer of at least 1")
     x, w = _finite("values", values), _weights(weights, np.size(values))
-    path = _on_a_grid(x, w) if method == "histogram" else _on_the_values(x, w)
+    path = _on_a_grid(x, w, int(n_buckets)) if method == "histogram" else _on_the_values(x, w)
     if method == "greedy":
         path = path.at(_merged(path, int(n_levels) - 1))
     return path.points[_shortest(path, int(n_levels) - 1)]
@@ -146,14 +155,14 @@ def _on_the_values(x: Array, w: Array) -> _Path:
     return _Path(points, t, np.cumsum([weight, weight * t, weight * t * t], axis=1))
 
 
-def _on_a_grid(x: Array, w: Array) -> _Path:
+def _on_a_grid(x: Array, w: Array, buckets: int) -> _Path:
     """The ends of equal buckets are points; all values count with their own place."""
-    points = np.linspace(x.min(), x.max(), _BUCKETS + 1)
+    points = np.linspace(x.min(), x.max(), buckets + 1)
     if points[0] == points[-1]:
         return _on_the_values(x, w)
-    bucket = np.clip(np.searchsorted(points, x, side="right") - 1, 0, _BUCKETS - 1)
+    bucket = np.clip(np.searchsorted(points, x, side="right") - 1, 0, buckets - 1)
     t = _normalised(x, x, w)
-    sums = [np.bincount(bucket, weights=w * power, minlength=_BUCKETS) for power in (1.0, t, t * t)]
+    sums = [np.bincount(bucket, weights=w * power, minlength=buckets) for power in (1.0, t, t * t)]
     return _Path(points, _normalised(points, x, w), np.pad(np.cumsum(sums, axis=1), ((0, 0), (1, 0))))
 
 

@@ -6,6 +6,7 @@ of threads: that is what makes results the same bits everywhere.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ _BLOCK_BYTES = 131_072  # a block of codes stays in L2 between its two uses
 _MAX_BLOCK_ROWS = 512
 _CACHE_LINE = 64
 WIDTHS = {1: (4, 8), 2: (2, 3, 4, 5, 8)}  # draws per value -> stored bits that exist
+_TABLE_BITS = 5  # codes of at most so many bits may be looked up in a table
+_LARGEST_BYTE = 255
 
 
 def segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
@@ -55,12 +58,16 @@ class Layout:
         Stored bits per value: 4 or 8 with one draw, 2, 3, 4, 5 or 8 with two.
     n_draws : {1, 2}
         Draws per value. A code is the sum of the draws' levels, ``n_draws (2**level_bits - 1)`` at most.
+    levels : tuple of int, optional
+        Where the levels of a draw lie if they are not evenly spaced: ``2**level_bits`` integers, ascending
+        from 0, whose sums are at most 255. Codes then count levels, and products see ``code_values``.
     """
 
     n_rows: int
     n_columns: int
     bits: int
     n_draws: int = 1
+    levels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.n_draws not in WIDTHS:
@@ -74,6 +81,21 @@ class Layout:
             raise DataError(
                 f"n_columns={self.n_columns}; a packed matrix has 1 to {MAX_COLUMNS} columns (more could "
                 "overflow a 32-bit sum of codes); drop columns or fit without a packed copy"
+            )
+        if self.levels is not None:
+            self._check_levels(self.levels)
+
+    def _check_levels(self, levels: tuple[int, ...]) -> None:
+        most = _LARGEST_BYTE // self.n_draws
+        ascending = all(a < b for a, b in pairwise(levels))
+        if self.bits > _TABLE_BITS or len(levels) != 1 << self.level_bits or not ascending:
+            raise ParameterError(
+                f"levels={levels!r} with bits={self.bits}, n_draws={self.n_draws}; allowed: ascending "
+                f"integers, 2 to the {self.level_bits} of them, for codes of at most {_TABLE_BITS} bits"
+            )
+        if levels[0] != 0 or levels[-1] > most:
+            raise ParameterError(
+                f"levels reach from {levels[0]} to {levels[-1]}; allowed: from 0 to at most {most}"
             )
 
     @property
@@ -100,7 +122,37 @@ class Layout:
     @property
     def last_level(self) -> int:
         """The largest level of one draw."""
-        return (1 << self.level_bits) - 1
+        return (1 << self.level_bits) - 1 if self.levels is None else self.levels[-1]
+
+    @cached_property
+    def level_places(self) -> NDArray[np.float64]:
+        """Levels of one draw in order, shape (2**level_bits,): `levels`, or 0, 1, 2, ..."""
+        count = 1 << self.level_bits
+        return (
+            np.arange(count, dtype=np.float64) if self.levels is None else np.array(self.levels, np.float64)
+        )
+
+    @cached_property
+    def code_values(self) -> NDArray[np.float64]:
+        """What products see of each code, shape (2**bits,): the sum of the draws' levels."""
+        if self.levels is None:
+            return np.arange(1 << self.bits, dtype=np.float64)
+        return np.asarray(np.sum(self._draws_of_codes, axis=0))
+
+    @cached_property
+    def code_gaps(self) -> NDArray[np.float64]:
+        """How far apart the draws of each code are, shape (2**bits,): without a table, the last bit."""
+        if self.levels is None:
+            return np.arange(1 << self.bits) % 2.0
+        draws = self._draws_of_codes
+        return np.asarray(draws[-1] - draws[0])
+
+    @property
+    def _draws_of_codes(self) -> list[NDArray[np.float64]]:
+        """The draws that each code stands for; codes beyond the last sum stand for that."""
+        codes = np.arange(1 << self.bits)
+        index = [codes] if self.n_draws == 1 else [codes >> 1, (codes + 1) >> 1]
+        return [self.level_places[np.minimum(i, len(self.level_places) - 1)] for i in index]
 
     @property
     def padded_rows(self) -> int:
@@ -119,8 +171,8 @@ class Layout:
 
     @property
     def mid_code(self) -> int:
-        """The code in the middle, such as 128 or 8: vectors are multiplied with ``code - mid_code``."""
-        return 1 << (self.bits - 1)
+        """The middle of what products see, such as 128 or 8: it is subtracted before they multiply."""
+        return 1 << (self.bits - 1) if self.levels is None else (_LARGEST_BYTE + 1) // 2
 
     @property
     def block_rows(self) -> int:

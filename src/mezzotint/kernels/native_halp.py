@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels import _native
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import Layout
+from mezzotint.kernels.native_packed import layout_arguments
 
 __all__ = ["halp_epoch", "svrg_epoch"]
 
@@ -32,8 +33,7 @@ def halp_epoch(
     average = np.zeros(model.gradient.shape)
     doublings, finite = _native.halp_epoch(
         codes,
-        layout.bits,
-        layout.n_columns,
+        layout_arguments(layout),
         *_rows(rows),
         *_columns(model),
         np.ascontiguousarray(quantum, np.float64),

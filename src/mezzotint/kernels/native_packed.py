@@ -16,7 +16,7 @@ from mezzotint.kernels.reference.packed import PACKING_STREAM, Segments
 
 __all__ = [
     "column_scales",
-    "odd_counts",
+    "gap_squares",
     "pack_rows",
     "packed_curvature",
     "packed_gradient",
@@ -28,6 +28,12 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 Rows = NDArray[np.floating[Any]]
+
+
+def layout_arguments(layout: Layout) -> tuple[object, ...]:
+    """Layout as compiled code takes it."""
+    levels = None if layout.levels is None else np.array(layout.levels, np.uint8)
+    return layout.n_rows, layout.n_columns, layout.bits, layout.n_draws, levels
 
 
 def column_scales(sample: Rows, bits: int, *, n_threads: int = 1) -> tuple[Float64, Float64, Float64]:
@@ -66,13 +72,18 @@ def pack_rows(
         )
     if rounding not in ("nearest", "stochastic"):
         raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'")
+    if layout.levels is not None and rounding != "stochastic":
+        raise ParameterError(
+            f"rounding={rounding!r} with uneven levels, which are made for unbiased draws; pass "
+            "rounding='stochastic'"
+        )
     if layout.n_draws > 1 and rounding != "stochastic":
         raise ParameterError(
             f"rounding={rounding!r} with {layout.n_draws} draws; rounded to nearest they would be the same, "
             "pass rounding='stochastic'"
         )
     random = (seed, draw, PACKING_STREAM) if rounding == "stochastic" else None
-    shape = (layout.n_rows, layout.n_columns, layout.bits, layout.n_draws)
+    shape = layout_arguments(layout)
     return int(_native.pack_rows(x, shape, offset, scale, codes, first_row, random, n_threads))
 
 
@@ -95,8 +106,7 @@ def unpack_rows(
             f"rows [{first_row}, {first_row + count}) of {layout.n_rows} into out with {len(out)} rows; "
             "ask for rows of the matrix, and as many as out has"
         )
-    shape = (layout.n_rows, layout.n_columns, layout.bits)
-    _native.unpack_rows(codes, shape, offset, scale, first_row, out, n_threads)
+    _native.unpack_rows(codes, layout_arguments(layout), offset, scale, first_row, out, n_threads)
 
 
 def packed_margins(
@@ -178,7 +188,7 @@ def packed_curvature(
     return partials
 
 
-def odd_counts(
+def gap_squares(
     codes: Codes,
     layout: Layout,
     weights: Float64 | None,
@@ -186,15 +196,14 @@ def odd_counts(
     segments: Segments = None,
     n_threads: int = 1,
 ) -> Float64:
-    """See ``reference.packed.odd_counts``."""
+    """See ``reference.packed.gap_squares``."""
     _check("codes", codes, np.uint8, (layout.n_bytes,))
     if weights is not None:
         _check("weights", weights, np.float64, (layout.n_rows,))
     first, count = _checked_segments(layout, segments)
     partials = np.empty((count, layout.n_columns))
-    shape = (layout.n_rows, layout.n_columns, layout.bits)
     bounds = layout.segments[first : first + count + 1]
-    _native.odd_counts(codes, shape, bounds, weights, partials, n_threads)
+    _native.gap_squares(codes, layout_arguments(layout), bounds, weights, partials, n_threads)
     return partials
 
 
@@ -216,9 +225,21 @@ def _products(
 ) -> None:
     first, count = _checked_segments(layout, segments)
     bounds = layout.segments[first : first + count + 1]
-    shape = (layout.n_rows, layout.n_columns, layout.bits, layout.block_rows)
     _native.packed_products(
-        codes, shape, offset, scale, bounds, n_outputs, v, out, c, weights, probabilities, partials, n_threads
+        codes,
+        layout_arguments(layout),
+        layout.block_rows,
+        offset,
+        scale,
+        bounds,
+        n_outputs,
+        v,
+        out,
+        c,
+        weights,
+        probabilities,
+        partials,
+        n_threads,
     )
 
 

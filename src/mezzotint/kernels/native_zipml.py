@@ -10,6 +10,7 @@ from mezzotint.kernels.descent import DescentModel, DescentResult, DescentSchedu
 from mezzotint.kernels.epochs import EpochRows
 from mezzotint.kernels.layout import Layout
 from mezzotint.kernels.native_halp import LOSSES
+from mezzotint.kernels.native_packed import layout_arguments
 from mezzotint.kernels.reference.zipml import LIMITS
 
 __all__ = ["sgd_epoch", "zipml_epoch"]
@@ -28,7 +29,7 @@ def zipml_epoch(
     n_threads: int = 1,
 ) -> DescentResult:
     """See ``reference.zipml.zipml_epoch``."""
-    matrix = codes, layout.bits, layout.n_columns
+    matrix = codes, layout_arguments(layout)
     return _run(_native.zipml_epoch, matrix, rows, model, schedule, start, n_threads)
 
 

@@ -277,7 +277,7 @@ class _Run:
         if not self._corrects:
             return np.zeros(self.problem.n_columns)
         packed = self.packed
-        partials = ops().odd_counts(packed.codes, packed.layout, None, n_threads=self.problem.n_threads)
+        partials = ops().gap_squares(packed.codes, packed.layout, None, n_threads=self.problem.n_threads)
         variance: Float64 = packed.scale**2 * ops().tree_sum(partials) / self.problem.n_rows
         return variance
 

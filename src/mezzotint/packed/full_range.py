@@ -1,6 +1,6 @@
-"""The grid of double-sampled columns: it reaches from the least to the largest value of all rows.
+"""The grid of columns whose rounding must be unbiased: it reaches from their least to their largest value.
 
-A clipped value would have draws whose mean is not the value: there is no outlier that unbiased draws can do
+The mean of a clipped value's draws would not be the value: there is no outlier that unbiased draws can do
 without. The price of a wide range is noise, which averages out; that of a clipped one does not.
 """
 
@@ -23,7 +23,7 @@ def full_grid(source: Source, layout: Layout, sample: FloatArray) -> tuple[Colum
     ----------
     source : Source
     layout : Layout
-        Says how many levels a draw has and how many draws are summed.
+        Says which levels a draw has and how many draws are summed.
     sample : ndarray of shape (S, d)
         Rows on which the noise is measured.
 
@@ -32,11 +32,11 @@ def full_grid(source: Source, layout: Layout, sample: FloatArray) -> tuple[Colum
     offset : ndarray of shape (d,), float64
         The least value.
     scale : ndarray of shape (d,), float64
-        Step between levels, over the number of draws; 0 for a constant column. Like `offset`, it is not
+        Step of the levels' grid, over the number of draws; 0 for a constant column. Like `offset`, it is not
         finite if the column is not.
     noise : ndarray of shape (d,), float64
-        Mean squared error of the mean of the draws: the expectation is ``step**2 f (1 - f) / n_draws``
-        with f the distance from the level below in steps.
+        Mean squared error of the mean of the draws: the expectation is ``(u - x) (x - l) / n_draws`` with l
+        and u the levels below and above x.
 
     Raises
     ------
@@ -44,9 +44,16 @@ def full_grid(source: Source, layout: Layout, sample: FloatArray) -> tuple[Colum
         If a column spans more than the largest number of its type: differences would overflow.
     """
     low, high = column_range(source, layout.segments)
-    step = _step(low, high, layout.last_level, source.dtype)
+    return grid_over(low, high, layout, sample)
+
+
+def grid_over(
+    low: Columns, high: Columns, layout: Layout, sample: FloatArray
+) -> tuple[Columns, Columns, Columns]:
+    """Return what `full_grid` does, for ranges that are known."""
+    step = _step(low, high, layout.last_level, sample.dtype)
     rows = sample[:: -(-len(sample) // _NOISE_ROWS)]
-    return low, step / layout.n_draws, _variance(rows, low, step, layout.last_level) / layout.n_draws
+    return low, step / layout.n_draws, _variance(rows, low, step, layout) / layout.n_draws
 
 
 def column_range(source: Source, bounds: NDArray[np.int64]) -> tuple[Columns, Columns]:
@@ -61,9 +68,9 @@ def column_range(source: Source, bounds: NDArray[np.int64]) -> tuple[Columns, Co
 def _step(low: Columns, high: Columns, last_level: int, dtype: np.dtype[np.floating]) -> Columns:
     """Step between levels in the precision of the data, rounded up so that the last level covers."""
     limits = np.finfo(dtype)
+    check_width(low, high, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         width = high - low
-        _check_width(width, low, float(limits.max))
         step = (width / last_level).astype(dtype)
         step = np.where(low + last_level * step.astype(np.float64) < high, np.nextafter(step, np.inf), step)
     step = step.astype(np.float64)
@@ -71,20 +78,25 @@ def _step(low: Columns, high: Columns, last_level: int, dtype: np.dtype[np.float
     return step
 
 
-def _check_width(width: Columns, low: Columns, largest: float) -> None:
+def check_width(low: Columns, high: Columns, dtype: np.dtype[np.floating]) -> None:
+    """Raise DataError if the range of a column is beyond its type."""
+    largest = float(np.finfo(dtype).max)
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = high - low
     too_wide = np.flatnonzero((width > largest) & np.isfinite(low))
     if too_wide.size:
         column = int(too_wide[0])
         raise DataError(
-            f"column {column} spans {width[column]:.3g}; two draws need the whole range, and that must not "
-            f"be above the largest number of the column's type, {largest:.3g}. Divide the column by 4."
+            f"column {column} spans {width[column]:.3g}; unbiased draws need the whole range, and that must "
+            f"not be above the largest number of the column's type, {largest:.3g}. Divide the column by 4."
         )
 
 
-def _variance(rows: FloatArray, offset: Columns, step: Columns, last_level: int) -> Columns:
+def _variance(rows: FloatArray, offset: Columns, step: Columns, layout: Layout) -> Columns:
     """Mean variance of one draw."""
     inverse = np.divide(1.0, step, out=np.zeros_like(step), where=step > 0)
     with np.errstate(invalid="ignore"):
-        units = np.clip((rows - offset) * inverse, 0, last_level)
-    fraction = units - np.floor(units)
-    return np.asarray(step * step * np.mean(fraction * (1 - fraction), axis=0))
+        units = np.clip((rows - offset) * inverse, 0, layout.last_level)
+    places = layout.level_places
+    below = np.clip(np.searchsorted(places, units, side="right") - 1, 0, len(places) - 2)
+    return np.asarray(step * step * np.mean((places[below + 1] - units) * (units - places[below]), axis=0))

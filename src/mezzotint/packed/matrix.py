@@ -43,8 +43,9 @@ class PackedMatrix:
     ``value(i, j) = row_scale_i * (offset_j + scale_j * code_ij)``; scales and offsets fold into the
     vectors a matrix is multiplied with, never into the codes. With two draws a code is the sum of their
     levels, a value the mean of the draws, and an odd code says that the draws differ, by
-    ``2 scale_j``. Rows are never sliced: row subsets
-    (cross-validation, bootstrap) are 0/1 sample weights on the one packed copy.
+    ``2 scale_j``. If the layout has a table of levels, ``code_values[code]`` takes the place of the code.
+    Rows are never sliced: row subsets (cross-validation, bootstrap) are 0/1 sample weights on the one packed
+    copy.
 
     Attributes
     ----------
@@ -96,6 +97,11 @@ class PackedMatrix:
         return self.layout.level_bits
 
     @property
+    def levels(self) -> tuple[int, ...] | None:
+        """Levels of one draw, ``n_draws * scale`` times which is added to the offset; None: evenly spaced."""
+        return self.layout.levels
+
+    @property
     def nbytes(self) -> int:
         """Bytes of codes, scales and offsets; the attached source is not counted."""
         return self.codes.nbytes + self.offset.nbytes + self.scale.nbytes + self.noise.nbytes
@@ -110,7 +116,8 @@ class PackedMatrix:
         source = attached if self.source is not None else "no float source"
         size = f"{_size(self.nbytes)}, {saving:.1f}x smaller than float32"
         draws = f": {self.n_draws} draws of {self.level_bits}" if self.n_draws > 1 else ""
-        return f"PackedMatrix({n} x {d}, {self.bits} bits{draws}, {size}, {source})"
+        levels = "" if self.levels is None else ", optimal levels"
+        return f"PackedMatrix({n} x {d}, {self.bits} bits{draws}{levels}, {size}, {source})"
 
     def unpack(
         self, start: int = 0, stop: int | None = None, *, dtype: DTypeLike | None = None

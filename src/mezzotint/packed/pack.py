@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
-from mezzotint.packed.full_range import full_grid
+from mezzotint.packed.full_range import check_width, column_range, full_grid, grid_over
 from mezzotint.packed.matrix import PackedMatrix
+from mezzotint.packed.shared_levels import TABLE_BITS, shared_levels
 from mezzotint.packed.sources import FloatArray, ReportingSource, Source, as_source, chunks
 from mezzotint.random import sample_rows
 
@@ -27,6 +28,7 @@ def pack(
     *,
     bits: int = 8,
     n_draws: int = 1,
+    levels: str = "uniform",
     rounding: str | None = None,
     keep_source: bool = True,
     random_state: int = 0,
@@ -57,9 +59,13 @@ def pack(
         Bits of one draw: its levels are 0 to ``2**bits - 1``. Stored are ``bits + n_draws - 1`` per value.
     n_draws : {1, 2}
         Draws per value.
+    levels : {"uniform", "optimal"}
+        "optimal": one table of levels for all columns, placed by their values so that stochastic rounding has
+        the least variance; for one draw of 4 bits or two of at most 4. The range then covers every value, as
+        with two draws.
     rounding : {"nearest", "stochastic"} or None
-        Stochastic rounding is unbiased and uses counter-based random bits; two draws need it. None takes
-        "nearest" for one draw.
+        Stochastic rounding is unbiased and uses counter-based random bits; two draws and optimal levels need
+        it. None takes "nearest" for one draw with uniform levels.
     keep_source : bool
         Keep a reference to X, which exact solutions need. Nothing is copied.
     random_state : int
@@ -80,13 +86,14 @@ def pack(
         If X is sparse, not numeric, not 2-D, empty or too wide, or holds NaN or infinity (the message
         names the first row and column).
     ParameterError
-        If `bits`, `n_draws` or `rounding` is not allowed, or two draws are to be rounded to nearest: they
-        would be the same.
+        If `bits`, `n_draws`, `levels` or `rounding` is not allowed, or two draws are to be rounded to nearest:
+        they would be the same.
 
     References
     ----------
     Zhang et al., "ZipML: Training Linear Models with End-to-End Low Precision, and a Little Bit of Deep
-    Learning", ICML 2017, double sampling (equation 6) and its storage in one more bit.
+    Learning", ICML 2017, double sampling (equation 6) and its storage in one more bit, optimal levels
+    (section 3).
 
     Examples
     --------
@@ -103,12 +110,14 @@ def pack(
     if n_draws not in DRAW_BITS:
         raise ParameterError(f"n_draws={n_draws!r} is not possible; allowed: 1, 2.")
     check_bits(bits, DRAW_BITS[n_draws])
+    _check_levels(levels, bits, n_draws)
     source = as_source(X)
     packed = pack_source(
         source if progress is None else reporting(source, progress),
         bits,
         n_draws=n_draws,
-        rounding=checked_rounding(rounding, n_draws),
+        levels=levels,
+        rounding=checked_rounding(rounding, n_draws, levels),
         keep_source=False,
         seed=random_state,
         n_threads=resolve_n_jobs(n_jobs),
@@ -124,16 +133,32 @@ def reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
     return ReportingSource(source, lambda _, rows: progress(rows, n_rows))
 
 
-def checked_rounding(rounding: str | None, n_draws: int) -> str:
-    """Return the rounding to use; ParameterError if `n_draws` draws cannot be rounded so."""
+def _check_levels(levels: str, bits: int, n_draws: int) -> None:
+    if levels not in ("uniform", "optimal"):
+        raise ParameterError(f"levels={levels!r} is unknown; allowed: 'uniform', 'optimal'.")
+    if levels == "optimal" and bits not in TABLE_BITS[n_draws]:
+        names = ", ".join(map(str, TABLE_BITS[n_draws]))
+        raise ParameterError(
+            f"levels='optimal' with bits={bits} and n_draws={n_draws}; allowed bits: {names}. More "
+            "levels than that do not fit a table, and gain little."
+        )
+
+
+def checked_rounding(rounding: str | None, n_draws: int, levels: str = "uniform") -> str:
+    """Return the rounding to use; ParameterError if `n_draws` draws on such levels cannot be rounded so."""
     if rounding is None:
-        return "nearest" if n_draws == 1 else "stochastic"
+        return "nearest" if n_draws == 1 and levels == "uniform" else "stochastic"
     if rounding not in ("nearest", "stochastic"):
         raise ParameterError(f"rounding={rounding!r} is unknown; allowed: 'nearest', 'stochastic'.")
     if n_draws > 1 and rounding == "nearest":
         raise ParameterError(
             f"rounding='nearest' with n_draws={n_draws} would store the same draw {n_draws} times; leave "
             "rounding out or use one draw."
+        )
+    if levels == "optimal" and rounding == "nearest":
+        raise ParameterError(
+            "rounding='nearest' with levels='optimal', which are placed for unbiased rounding; leave "
+            "rounding out."
         )
     return rounding
 
@@ -151,6 +176,7 @@ def pack_source(
     bits: int,
     *,
     n_draws: int = 1,
+    levels: str = "uniform",
     rounding: str,
     keep_source: bool,
     seed: int,
@@ -159,7 +185,7 @@ def pack_source(
     """Pack a checked Source; see `pack`."""
     n, d = source.shape
     layout = Layout(n_rows=n, n_columns=d, bits=bits + n_draws - 1, n_draws=n_draws)
-    offset, scale, noise = column_grid(source, layout, seed, n_threads)
+    layout, (offset, scale, noise) = grid_and_levels(source, layout, levels, seed, n_threads)
     codes = layout.empty_codes()
     for (first, _), rows in chunks(source, layout.segments):
         first_row = int(layout.segments[first])
@@ -185,6 +211,22 @@ def pack_source(
         source=source if keep_source else None,
         dtype=source.dtype,
     )
+
+
+def grid_and_levels(
+    source: Source, layout: Layout, levels: str, seed: int, n_threads: int
+) -> tuple[Layout, Grid]:
+    """Return the layout with its table of levels, if it is to have one, and the grid of the columns."""
+    if levels == "uniform":
+        return layout, column_grid(source, layout, seed, n_threads)
+    sample = _range_sample(source, seed)
+    check_finite_rows(sample, source, n_threads)
+    ends = column_range(source, layout.segments)
+    if not np.isfinite(ends).all():
+        check_finite(source, n_threads)
+    check_width(*ends, sample.dtype)
+    layout = replace(layout, levels=shared_levels(layout, sample, *ends))
+    return layout, grid_over(*ends, layout, sample)
 
 
 def column_grid(source: Source, layout: Layout, seed: int, n_threads: int) -> Grid:

@@ -25,6 +25,7 @@ TILES, PLANES = "tiles-4x4", "planes"
 PAGE = 4096  # codes start at a multiple of it, so that shards can be mapped one behind the other
 _MAX_ROWS = 2**40
 _BLOCK_BITS = 2**23  # about one megabyte has one checksum
+_MAY_HAVE = {"levels"}
 _KEYS = {"shape", "bits", "level_bits", "n_draws", "layout", "dtype", "block_rows", "shards", "provenance"}
 
 Table = dict[str, dict[str, Any]]  # of a safetensors file: name -> dtype, shape, data_offsets
@@ -86,6 +87,8 @@ class StoreInfo:
         Row ranges, one file each.
     provenance : dict
         How the codes were made, as text and numbers.
+    levels : tuple of int or None
+        Where the levels of a draw lie; None: evenly spaced.
     """
 
     shape: tuple[int, int]
@@ -96,6 +99,7 @@ class StoreInfo:
     block_rows: int
     shards: tuple[Shard, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+    levels: tuple[int, ...] | None = None
 
     @property
     def level_bits(self) -> int:
@@ -106,7 +110,7 @@ class StoreInfo:
     def tiles(self) -> Layout:
         """The kernels' layout of the whole matrix at the stored bits."""
         n, d = self.shape
-        return Layout(n_rows=n, n_columns=d, bits=self.bits, n_draws=self.n_draws)
+        return Layout(n_rows=n, n_columns=d, bits=self.bits, n_draws=self.n_draws, levels=self.levels)
 
     @property
     def planes(self) -> tuple[int, ...]:
@@ -166,6 +170,7 @@ class StoreInfo:
         }
         if shard is None:
             facts |= {"dtype": self.dtype, "provenance": self.provenance}
+            facts |= {} if self.levels is None else {"levels": list(self.levels)}
             facts["shards"] = [[start, stop, f"{crc:08x}"] for start, stop, crc in self.shards]
         else:
             facts |= {"shard": shard, "rows": list(self.shards[shard][:2])}
@@ -178,6 +183,7 @@ def plan(
     *,
     layout: str,
     n_draws: int = 1,
+    levels: tuple[int, ...] | None = None,
     dtype: str,
     shard_bytes: int,
     provenance: dict[str, Any],
@@ -199,6 +205,7 @@ def plan(
         block_rows=ROW_GROUP,
         shards=(Shard(0, n, 0),),
         provenance=provenance,
+        levels=levels,
     )
     row_bytes = sum(whole.planes)
     segment_bytes = (bounds[1] - bounds[0]) * row_bytes
@@ -215,7 +222,7 @@ def plan(
 def parse(text: str) -> StoreInfo:
     """Read the JSON of a header; StoreError says what is wrong with it."""
     facts = load_json(text)
-    if not isinstance(facts, dict) or set(facts) != _KEYS:
+    if not isinstance(facts, dict) or set(facts) - _MAY_HAVE != _KEYS:
         raise StoreError(f"the description must have the entries {', '.join(sorted(_KEYS))}")
     shape = _integers(facts["shape"], "shape", 2)
     info = StoreInfo(
@@ -227,6 +234,7 @@ def parse(text: str) -> StoreInfo:
         block_rows=_integer(facts["block_rows"], "block_rows", ROW_GROUP, 2**30),
         shards=_shards(facts["shards"]),
         provenance=_provenance(facts["provenance"]),
+        levels=_levels(facts.get("levels")),
     )
     _check_together(info, facts["level_bits"])
     return info
@@ -240,9 +248,10 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
         n_rows = (info if info.layout == TILES else replace(info, bits=8)).tiles.n_rows
     except MezzotintError as error:
         raise StoreError(str(error)) from error
-    if info.layout == PLANES and (info.bits not in STORABLE_BITS or info.n_draws != 1):
+    if info.layout == PLANES and (info.bits not in STORABLE_BITS or info.n_draws != 1 or info.levels):
         raise StoreError(
-            f"planes of {info.bits} bits and {info.n_draws} draws; allowed: 4, 8, 16 and one draw"
+            f"planes of {info.bits} bits and {info.n_draws} draws; allowed: 4, 8, 16 and one draw "
+            "on even levels"
         )
     if level_bits != info.level_bits or info.level_bits < 1:
         raise StoreError(f"level_bits is {level_bits!r} for {info.bits} bits and {info.n_draws} draws")
@@ -266,6 +275,14 @@ def _shard(entry: object) -> Shard:
         raise StoreError(f"{str(entry)[:40]!r} is not a shard [start, stop, checksum]")
     start, stop = _integers(entry[:2], "shard", 2)
     return Shard(start, stop, parse_crc(entry[2]))
+
+
+def _levels(value: object) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise StoreError(f"levels is {str(value)[:40]!r}, not a list of integers")
+    return tuple(_integer(entry, "levels", 0, 255) for entry in value)
 
 
 def _provenance(value: object) -> dict[str, Any]:

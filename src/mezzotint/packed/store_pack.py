@@ -133,6 +133,7 @@ def save(packed: PackedMatrix, path: str | Path, shard_bytes: int) -> None:
         packed.bits,
         layout=TILES,
         n_draws=packed.n_draws,
+        levels=packed.levels,
         dtype=packed.dtype.name,
         shard_bytes=shard_bytes,
         provenance={"writer": _WRITER},

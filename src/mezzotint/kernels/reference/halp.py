@@ -27,7 +27,7 @@ from mezzotint.kernels.layout import Layout
 from mezzotint.kernels.reference.floats import curvature_rows
 from mezzotint.kernels.reference.losses import PIECEWISE
 from mezzotint.kernels.reference.packed import COLUMN_LANES, lane_sum
-from mezzotint.kernels.reference.tiles import from_tiles
+from mezzotint.kernels.reference.tiles import values_of
 from mezzotint.random import random_bits
 
 __all__ = ["halp_epoch", "svrg_epoch"]
@@ -166,7 +166,7 @@ class _Codes:
     def __init__(self, codes: NDArray[np.uint8], layout: Layout) -> None:
         self.padded = layout.padded_columns
         self._mid = layout.mid_code
-        q = from_tiles(codes, layout, 0, layout.n_rows).astype(np.int64)
+        q = values_of(codes, layout, 0, layout.n_rows).astype(np.int64)
         self._q = np.pad(q, ((0, 0), (0, self.padded - layout.n_columns)))
 
     def margins(self, index: NDArray[np.int64], o: _Output) -> NDArray[np.float64]:

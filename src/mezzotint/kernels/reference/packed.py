@@ -1,4 +1,6 @@
-"""Products with low-bit codes, in plain NumPy: ``value(i, j) = offset_j + scale_j * code_ij``.
+"""Products with low-bit codes, in plain NumPy: ``value(i, j) = offset_j + scale_j * q_ij``.
+
+q is the code or, if the layout has levels, what its table ``code_values`` has for the code.
 
 Integer sums are exact. Float sums follow the order of the compiled kernels (lanes, then a fixed tree), so
 results agree bit for bit; matrix products below hold integers under 2**53 in float64 and are exact in any
@@ -13,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import Layout
-from mezzotint.kernels.reference.tiles import from_tiles, to_tiles
+from mezzotint.kernels.reference.tiles import gaps_of, to_tiles, values_of
 from mezzotint.random import random_bits, to_uniform
 
 __all__ = [
-    "odd_counts",
+    "gap_squares",
     "pack_rows",
     "packed_curvature",
     "packed_gradient",
@@ -53,6 +55,8 @@ def pack_rows(
     ``step_j = n_draws scale_j``; the code is ``rint(t)``, or ``floor(t + u)`` in float64 with uniform u
     (stochastic). The code of two draws is the sum of two such levels with bits of their own, so that
     ``offset_j + scale_j * code`` is the mean of the draws, and odd codes are those whose draws differ.
+    If the layout has levels, t is bounded by the last of them and then counted in levels: with l the last
+    level ``T_l <= t``, it becomes ``l + (t - T_l) / (T_{l+1} - T_l)`` in float64.
     A column with scale 0 gets code 0, as do padding rows and columns.
 
     Parameters
@@ -68,7 +72,7 @@ def pack_rows(
     first_row : int
         A multiple of 16.
     rounding : {"nearest", "stochastic"}
-        Two draws are always stochastic: drawn to nearest they would be the same.
+        Two draws are always stochastic: drawn to nearest they would be the same. So is one of uneven levels.
     seed, draw : int, default 0
         Element (i, j) of the matrix uses word ``i * n_columns + j`` of step `draw` (the second draw: of
         step ``draw + 1``) of the stream ``PACKING_STREAM`` (mezzotint.random), so codes do not depend on
@@ -87,6 +91,8 @@ def pack_rows(
     with np.errstate(over="ignore", invalid="ignore"):
         t = (x - offset.astype(x.dtype)) * _inverse(layout.n_draws * scale).astype(x.dtype)
     t = np.where(t > 0, np.minimum(t, layout.last_level), 0)  # NaN (an overflow times 0) counts as 0
+    if layout.levels is not None:
+        t = _in_levels(t.astype(np.float64), layout.level_places)
     if rounding == "stochastic":
         first = first_row * layout.n_columns
         draws = [_levels(t, seed, first, draw + k) for k in range(layout.n_draws)]
@@ -97,6 +103,14 @@ def pack_rows(
     start = first_row * layout.row_bytes
     codes[start : start + rows * layout.row_bytes] = to_tiles(q, layout)
     return -1
+
+
+def _in_levels(t: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Position of values among the places of levels, linear between neighbours."""
+    below = np.searchsorted(places, t, side="right") - 1
+    gaps = np.append(np.diff(places), 1.0)  # nothing lies beyond the last
+    position: NDArray[np.float64] = below + (t - places[below]) / gaps[below]
+    return position
 
 
 def _levels(t: NDArray[np.floating[Any]], seed: int, first: int, draw: int) -> NDArray[np.float64]:
@@ -116,7 +130,7 @@ def unpack_rows(
     *,
     n_threads: int = 1,
 ) -> None:
-    """Decode rows: ``out_ij = offset_j + scale_j * code_ij`` in float64, stored in the precision of `out`.
+    """Decode rows: ``out_ij = offset_j + scale_j * q_ij`` in float64, stored in the precision of `out`.
 
     Parameters
     ----------
@@ -131,7 +145,7 @@ def unpack_rows(
         Ignored here.
     """
     start = first_row // 4 * 4
-    q = from_tiles(codes, layout, start, first_row + count)[first_row - start :]
+    q = values_of(codes, layout, start, first_row + count)[first_row - start :]
     out[...] = offset + scale * q
 
 
@@ -293,7 +307,7 @@ def packed_curvature(
     return _gradient(codes, layout, offset, scale, c, segments, planes=1)
 
 
-def odd_counts(
+def gap_squares(
     codes: NDArray[np.uint8],
     layout: Layout,
     weights: NDArray[np.float64] | None,
@@ -301,18 +315,19 @@ def odd_counts(
     segments: Segments = None,
     n_threads: int = 1,
 ) -> NDArray[np.float64]:
-    """Count the odd codes of every column, or sum their rows' weights: ``sum_i weights_i (code_ij & 1)``.
+    """Sum the squared gaps between the draws of every column: ``sum_i weights_i gap_ij**2``.
 
-    Two draws of a value differ where their code is odd. The product of the draws, which is unbiased for the
-    square, is then ``m**2 - scale_j**2`` with m their mean, and ``m**2`` elsewhere: these sums are what
-    corrects a gradient for the variance of the draws (ZipML, 2017, equation 6).
+    Two draws of a value differ where their code is odd: by one level or, if the layout has levels, by the gap
+    between the two, ``code_gaps``. With m their mean, the product of the draws, which is unbiased for the
+    square, is ``m**2 - (scale_j gap_ij)**2``: these sums are what corrects a gradient for the variance of the
+    draws (ZipML, 2017, equation 6).
 
     Parameters
     ----------
     codes : ndarray of shape (layout.n_bytes,), uint8
     layout : Layout
     weights : ndarray of shape (n_rows,), float64, or None
-        None counts every row once, exactly.
+        None means 1 for every row; the sums are then exact.
     segments : tuple of int (first, count), optional
         Which of ``layout.segments`` to do; all by default.
     n_threads : int, default 1
@@ -325,8 +340,8 @@ def odd_counts(
     """
     partials = []
     for start, stop in _selected(layout, segments):
-        odd = from_tiles(codes, layout, start, stop) % 2
-        terms = odd if weights is None else weights[start:stop, None] * odd
+        squares = gaps_of(codes, layout, start, stop) ** 2
+        terms = squares if weights is None else weights[start:stop, None] * squares
         partials.append(np.add.accumulate(terms, axis=0)[-1] + 0.0)  # + 0.0: no negative zero
     return np.array(partials, dtype=np.float64).reshape(-1, layout.n_columns)
 
@@ -426,4 +441,4 @@ def _blocks(
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     for first in range(start, stop, layout.block_rows):
         last = min(first + layout.block_rows, stop)
-        yield slice(first, last), from_tiles(codes, layout, first, last)
+        yield slice(first, last), values_of(codes, layout, first, last)

@@ -23,8 +23,8 @@ def to_tiles(q: Bytes, layout: Layout) -> Bytes:
     return np.concatenate([lines, odd], axis=1).reshape(-1)
 
 
-def from_tiles(codes: Bytes, layout: Layout, start: int, stop: int) -> NDArray[np.float64]:
-    """Codes of rows start (a multiple of 4) to stop, as float64 of shape (stop - start, n_columns)."""
+def from_tiles(codes: Bytes, layout: Layout, start: int, stop: int) -> Bytes:
+    """Codes of rows start (a multiple of 4) to stop, shape (stop - start, n_columns)."""
     row_groups, groups = -(-(stop - start) // 4), layout.padded_columns // 16
     n_lines, group_bytes = groups // layout.line_groups, 4 * layout.row_bytes
     first = start // 4 * group_bytes
@@ -37,4 +37,14 @@ def from_tiles(codes: Bytes, layout: Layout, start: int, stop: int) -> NDArray[n
         tiles = tiles << np.uint8(1) | odd.reshape(tiles.shape)
     q = tiles.reshape(row_groups, groups, 4, 4, 4).transpose(0, 3, 1, 2, 4)
     q = q.reshape(row_groups * 4, layout.padded_columns)
-    return q[: stop - start, : layout.n_columns].astype(np.float64)
+    return q[: stop - start, : layout.n_columns]
+
+
+def values_of(codes: Bytes, layout: Layout, start: int, stop: int) -> NDArray[np.float64]:
+    """What products see of these rows; see `Layout.code_values`."""
+    return layout.code_values[from_tiles(codes, layout, start, stop)]
+
+
+def gaps_of(codes: Bytes, layout: Layout, start: int, stop: int) -> NDArray[np.float64]:
+    """How far apart the draws of these rows are; see `Layout.code_gaps`."""
+    return layout.code_gaps[from_tiles(codes, layout, start, stop)]

@@ -1,13 +1,14 @@
 """Minibatch SGD from packed samples alone, with quantised model and gradient, in plain NumPy.
 
-With ``a_ij = code_ij - mid`` a sample's value is ``centre_j + scale_j a_ij``. A step on a batch B is::
+With ``a_ij = code_ij - mid`` a sample's value is ``centre_j + scale_j a_ij``; where there is a table of
+levels, code_ij is what it has for the code. A step on a batch B is::
 
     V_j     = floor(scale_j w_j / q + u),  q = max_j |scale_j w_j| / limit         the model, in few bits
     psi_i   = b + centre . w + q (a_i . V)
     c_i     = s_i l'(psi_i), as kappa C_i with C_i = floor(c_i / kappa + u) per slab of 64 rows, 8 bits
     G_j     = sum_B kappa C_i a_ij,  G_0 = sum_B kappa C_i
     g_j     = batch_weight (scale_j G_j + centre_j G_0) + l2 w_j
-    g_j    -= batch_weight scale_j^2 #{i in B: code_ij odd} w_j                     two draws, squared loss
+    g_j    -= batch_weight scale_j^2 (sum_B gap_ij^2) w_j                           two draws, squared loss
     g_j     = delta floor(g_j / delta + u),  delta = max_j |g_j| / limit            if it has few bits
     w_j     = clip(shrink(w_j - rate step_j g_j, rate step_j l1), low_j, high_j)
     b      -= rate step_b batch_weight G_0
@@ -29,7 +30,7 @@ from mezzotint.kernels.layout import ROW_GROUP, Layout
 from mezzotint.kernels.reference import losses
 from mezzotint.kernels.reference.halp import _uniforms
 from mezzotint.kernels.reference.packed import COLUMN_LANES, lane_sum
-from mezzotint.kernels.reference.tiles import from_tiles
+from mezzotint.kernels.reference.tiles import gaps_of, values_of
 
 __all__ = ["sgd_epoch", "zipml_epoch"]
 
@@ -144,8 +145,12 @@ class _Codes:
         self.padded = layout.padded_columns
         self._mid = layout.mid_code
         self._model = _Columns(model, self.padded)
-        q = from_tiles(codes, layout, 0, layout.n_rows).astype(np.int64)
-        self._q = np.pad(q, ((0, 0), (0, self.padded - layout.n_columns)))
+        self._q, self._gaps = (
+            np.pad(of(codes, layout, 0, layout.n_rows), ((0, 0), (0, self.padded - layout.n_columns))).astype(
+                np.int64
+            )
+            for of in (values_of, gaps_of)
+        )
 
     def settle(self, o: _Weights, schedule: DescentSchedule, step: int, k: int) -> None:
         """Round the model for the next step."""
@@ -177,8 +182,8 @@ class _Codes:
             total_c += float(kappa) * float(integers.sum())
         gradient = schedule.batch_weight * (model.scale * total + model.centre * total_c)
         if model.corrects:
-            odd = (self._q[np.concatenate(slabs)] & 1).sum(axis=0).astype(np.float64)
-            gradient = gradient - schedule.batch_weight * ((model.scale * model.scale) * (odd * o.w))
+            squares = (self._gaps[np.concatenate(slabs)] ** 2).sum(axis=0).astype(np.float64)
+            gradient = gradient - schedule.batch_weight * ((model.scale * model.scale) * (squares * o.w))
         return gradient, schedule.batch_weight * total_c
 
 
