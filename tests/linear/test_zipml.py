@@ -8,6 +8,7 @@ double-sampled gradients, sums without the last slab, and proximal steps that fo
 import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
 import mezzotint as mz
@@ -15,7 +16,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import native
 from mezzotint.kernels.descent import DescentModel, DescentSchedule
 from mezzotint.kernels.epochs import EpochRows
-from mezzotint.linear import LogisticRegression, Ridge, ZipML
+from mezzotint.linear import LinearRegression, LogisticRegression, Ridge, ZipML
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,8 @@ def test_codes_alone_are_trained_on_as_what_they_stand_for(regression):
     np.testing.assert_allclose(
         model.predict(packed), packed.unpack(dtype=np.float64) @ model.coef_ + model.intercept_
     )
+    twice = mz.pack(np.column_stack([X, X]), bits=4, keep_source=False)  # solved by a decomposition
+    assert LinearRegression().fit(twice, y).solution_ == "quantised"
     classifier = LogisticRegression().fit(packed, y > 3)
     assert classifier.solution_ == "quantised"
     assert classifier.result_.status.name == "CONVERGED"
@@ -168,12 +171,35 @@ def test_results_do_not_depend_on_the_threads(regression):
         assert other.intercept_ == fits[0].intercept_
 
 
+def test_noise_that_drowns_the_data_is_called_by_its_name():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 60))
+    packed = mz.pack(X, bits=1, n_draws=2, keep_source=False)
+    with pytest.warns(ConvergenceWarning, match="noise drowns the data"):
+        model = Ridge(alpha=1e-6, solver="zipml").fit(packed, X[:, 0])
+    assert model.result_.status.name == "NO_MINIMUM"
+    assert model.result_.objective < 0 or not np.isfinite(model.result_.objective)
+
+
+def test_a_rate_of_the_paper_falls_as_one_over_the_pass(regression):
+    X, y = regression
+    packed = mz.pack(X, bits=7, n_draws=2)
+    fits = {
+        halving: Ridge(solver=ZipML(rate=0.5, halving=halving), max_iter=4).fit(packed, y)
+        for halving in (1.0, 1e9)
+    }
+    first = [fit.result_.trace[0].objective for fit in fits.values()]
+    assert first[0] == first[1]
+    assert loss(X, y, fits[1e9]) < loss(X, y, fits[1.0])
+
+
 @pytest.mark.parametrize(
     "setting",
     [
         {"model_bits": 4},
         {"gradient_bits": 5},
         {"rate": 0.0},
+        {"halving": 0.0},
         {"batch_size": 0},
         {"l1": -1.0},
         {"bounds": (1.0, 2.0)},

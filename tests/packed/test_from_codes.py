@@ -38,6 +38,12 @@ def test_all_256_codes_are_laid_into_tiles_one_for_one(dtype, rng, kernel_set):
     assert not packed.noise.any()
 
 
+def test_codes_in_columns_are_laid_out_as_those_in_rows(rng):
+    codes = rng.integers(0, 256, (100, 7)).astype(np.uint8)
+    packed = mz.from_codes(np.asfortranarray(codes), np.ones(7), np.zeros(7))
+    np.testing.assert_array_equal(own_codes(packed), codes)
+
+
 def test_packing_the_decoded_values_on_their_grid_gives_the_codes_back(rng, kernel_set):
     codes = np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, 5))
     packed = mz.from_codes(codes, rng.random(5) * 1e-3, rng.standard_normal(5), bin="centre")

@@ -135,9 +135,11 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    if problem.loss in ("squared", "squared_epsilon_insensitive") and problem.fit_intercept:
-        return _solve_centred_targets(problem, settings, start)
-    return _solve(problem, settings, start)
+    centres = problem.loss in ("squared", "squared_epsilon_insensitive") and problem.fit_intercept
+    result = (_solve_centred_targets if centres else _solve)(problem, settings, start)
+    if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
+        return dataclasses.replace(result, solution="quantised")
+    return result
 
 
 def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -153,8 +155,6 @@ def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
         result = solve_halp(problem, float32=problem.packed is None, **more)
     else:
         result = solve_newton(problem, **more)
-    if getattr(problem.source, "is_decoded", False):
-        result = dataclasses.replace(result, solution="quantised")
     return _centred_over_classes(result) if problem.loss == "softmax" else result
 
 

@@ -52,8 +52,11 @@ class ZipML:
     gradient_bits : {0, 4, 8, 16}, default 0
         Bits of the gradient, rounded stochastically; 0 leaves it as it is.
     rate : float or None, default None
-        The step of pass k is ``rate / k``, in units of the inverse of the largest curvature that a batch can
-        have. None tries four rates for two passes each and takes the best.
+        Of the first pass, in units of the inverse of the largest curvature that a batch can have. None tries
+        four rates for two passes each and takes the best.
+    halving : float or None, default None
+        The rate of pass k is ``rate / (1 + (k - 1) / halving)``: after so many passes it is half. 1 is the
+        paper's ``rate / k``; None is a tenth of the passes, at least 1, which forgives bad conditioning.
     batch_size : int, default 256
         Rows of a step, rounded to a multiple of 16.
     l1 : float, default 0.0
@@ -78,6 +81,7 @@ class ZipML:
     model_bits: int = 16
     gradient_bits: int = 0
     rate: float | None = None
+    halving: float | None = None
     batch_size: int = 256
     l1: float = 0.0
     bounds: tuple[float, float] = (-np.inf, np.inf)
@@ -88,6 +92,9 @@ class ZipML:
         allowed = (0, *GRADIENT_BITS)
         _require(self.gradient_bits in allowed, "gradient_bits", self.gradient_bits, "0 (none), 4, 8 or 16")
         _require(self.rate is None or 0 < self.rate < np.inf, "rate", self.rate, "None or a positive number")
+        _require(
+            self.halving is None or self.halving > 0, "halving", self.halving, "None or a positive number"
+        )
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "an integer from 1 up")
         _require(0 <= self.l1 < np.inf, "l1", self.l1, "a number from 0 up")
         low, high = self.bounds
@@ -190,17 +197,16 @@ class _Run:
     def solve(self, start: Coef, max_iter: int) -> Result:
         first = self._centred(start, 1.0)
         rate = self._settings.rate or self._best_rate(first)
-        coef, average = first, first
-        status = Status.FINISHED
-        for k in range(1, max_iter + 1):
-            result = self._pass(coef, rate / k)
-            if not result.finite:
-                status = Status.STALLED
+        halving = self._settings.halving or max(1.0, max_iter / 10)
+        coef, average, finite = first, first, True
+        for k in range(max_iter):
+            result = self._pass(coef, rate / (1.0 + k / halving))
+            finite = result.finite
+            if not finite:
                 break
             coef, average = result.coef, result.average
             self._record(result)
-        best = self._centred(average if self._settings.average else coef, -1.0)
-        return self._finish(best, status)
+        return self._finish(self._centred(average if self._settings.average else coef, -1.0), finite)
 
     def _pass(self, coef: Coef, rate: float) -> DescentResult:
         self._passes += 1
@@ -326,11 +332,15 @@ class _Run:
             gradient=vectors * (d * settings.gradient_bits // 8 + 8 if settings.gradient_bits else 8 * d),
         )
 
-    def _finish(self, coef: Coef, status: Status) -> Result:
+    def _finish(self, coef: Coef, finite: bool) -> Result:
+        objective = self._objective(coef)
+        # No loss is below zero. An estimate of a small one may be; one further below than zero weights are above
+        # has no minimum.
+        bounded = finite and objective >= -self._objective(self.problem.zeros())
         return Result(
             coef=coef,
-            status=status,
-            objective=self._objective(coef),
+            status=Status.FINISHED if bounded else Status.NO_MINIMUM,
+            objective=objective,
             gap_estimate=np.nan,
             gap_bound=np.inf,
             coef_bound=np.inf,

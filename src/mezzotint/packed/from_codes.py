@@ -127,8 +127,9 @@ def _laid_out(codes: Codes, layout: Layout, n_threads: int) -> NDArray[np.uint8]
     zero, one = np.zeros(layout.n_columns), np.ones(layout.n_columns)
     step = max(16, _BLOCK_VALUES // layout.n_columns // 16 * 16)
     for start in range(0, layout.n_rows, step):
-        rows = codes.unsigned(slice(start, min(start + step, layout.n_rows))).astype(np.float32)
-        ops().pack_rows(rows, layout, zero, one, out, start, n_threads=n_threads)
+        rows = codes.unsigned(slice(start, min(start + step, layout.n_rows)))
+        floats = np.ascontiguousarray(rows, dtype=np.float32)
+        ops().pack_rows(floats, layout, zero, one, out, start, n_threads=n_threads)
     return out
 
 
