@@ -144,6 +144,7 @@ class _Newton:
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
         stalls = slow = n_iter = 0
+        before = np.inf
         decrement = self._checked_decrement(centre, decrement)
         while True:
             if self._is_converged(centre, decrement):
@@ -153,13 +154,13 @@ class _Newton:
                 break
             n_iter += 1
             previous, centre = centre, self._outer_step(centre)
-            before, decrement = decrement, self._decrement(centre)
+            earlier, before, decrement = before, decrement, self._decrement(centre)
             self._record(centre, decrement)
             decrement = self._checked_decrement(centre, decrement)
             if self._is_converged(centre, decrement):
                 continue
             stalls = stalls + 1 if self._unmoved(previous, centre) else 0
-            slow = slow + 1 if self._is_slow(previous, before, centre, decrement) else 0
+            slow = slow + 1 if self._is_slow(previous, centre, (earlier, before, decrement)) else 0
             if slow and stalls and self._at_floor(centre, decrement, stalls):
                 status = Status.FLOOR
                 break
@@ -169,14 +170,19 @@ class _Newton:
                 break
         return self._finish(centre, status, n_iter, decrement)
 
-    def _is_slow(self, previous: Evaluation, before: float, centre: Evaluation, decrement: float) -> bool:
-        """Whether an outer step fell short of what a step is for.
+    def _is_slow(
+        self, previous: Evaluation, centre: Evaluation, decrements: tuple[float, float, float]
+    ) -> bool:
+        """Whether an outer step fell short of what a step is for, by the last three decrements.
 
-        M's word may go up and down without end where rows switch on and off; the objective itself, which is
-        what the gap cannot exceed for a piecewise loss, does not.
+        Where rows switch on and off M's word may go up and down for ever; the objective itself, which is what
+        the gap cannot exceed for a piecewise loss, does not.
         """
+        earlier, before, now = decrements
+        if not self.problem.is_piecewise:
+            return now > 0.3 * before
         fallen, claimed = previous.value - centre.value, min(0.5 * before, previous.value)
-        return decrement > 0.3 * before or (self.problem.is_piecewise and fallen < _LEAST_FALL * claimed)
+        return now > 0.3 * min(earlier, before) or fallen < _LEAST_FALL * claimed
 
     def _first_centre(self, start: Coef | None) -> Evaluation:
         """Evaluate the starting point; one that is worse than zero is not used."""
