@@ -208,7 +208,11 @@ class _Newton:
         if self.problem.loss == "squared":
             return v
         model = InnerModel(self.problem, self._design(), centre, self._buffers, None)
-        wide = margins(self.problem.source, v, self.problem.n_threads, checked=False)
+        wide = None
+        if self.problem.is_piecewise:
+            wide = margins(self.problem.source, v, self.problem.n_threads, checked=False)
+        else:
+            self._design().margins(v, self._buffers.eta)
         step: Coef = model.lengths(v, wide) * v
         return step
 
