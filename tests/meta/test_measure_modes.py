@@ -9,7 +9,7 @@ import runpy
 import numpy as np
 import pytest
 
-from mezzotint.linear import Ridge
+from mezzotint.linear import Ridge, ZipML
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 
@@ -56,7 +56,7 @@ def test_the_minimum_of_a_copy_is_where_the_descent_ends(script, data):
     X, y = data
     packed = script["two_draws"](X, 5, 0)
     w, b = script["own_minimum"](packed, y)
-    model = Ridge(alpha=1e-3 * len(y), solver="zipml").fit(packed, y)
+    model = Ridge(alpha=1e-3 * len(y), solver=ZipML(halving=1.0)).fit(packed, y)
     biased = Ridge(alpha=1e-3 * len(y)).fit(packed, y)
     assert np.abs(w - model.coef_).max() < 0.2 * np.abs(w - biased.coef_).max()
     assert abs(b - model.intercept_) < 0.01
