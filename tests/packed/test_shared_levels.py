@@ -58,7 +58,7 @@ def test_values_decode_to_levels_around_them_and_without_bias(bits, n_draws, rng
     low, high = places[below], places[below + 1]
     drawn = (decoded - packed.offset) / (n_draws * packed.scale)
     assert ((drawn > low - 1e-9) & (drawn < high + 1e-9)).all()
-    deviation = np.sqrt((high - units) * (units - low) / (n_draws * copies))
+    deviation = np.sqrt(np.maximum((high - units) * (units - low), 0) / (n_draws * copies))
     # Rare outcomes are not normal: the mean over the rows of a column is.
     z = (drawn.mean(axis=0) - units).sum(axis=0) / np.sqrt((deviation**2).sum(axis=0))
     assert np.abs(z).max() < 4.5

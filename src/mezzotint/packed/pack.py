@@ -86,8 +86,8 @@ def pack(
         If X is sparse, not numeric, not 2-D, empty or too wide, or holds NaN or infinity (the message
         names the first row and column).
     ParameterError
-        If `bits`, `n_draws`, `levels` or `rounding` is not allowed, or two draws are to be rounded to nearest:
-        they would be the same.
+        If `bits`, `n_draws`, `levels` or `rounding` is not allowed, or two draws are to be rounded to
+        nearest: they would be the same.
 
     References
     ----------
