@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mezzotint.errors import DataError, ParameterError
-from mezzotint.formats import levels, optimal_levels, quantisation_variance
+from mezzotint.formats import optimal_levels, quantisation_variance
 
 METHODS = ("exact", "greedy", "histogram")
 SAMPLES = {
@@ -167,6 +167,11 @@ def test_a_constant_and_few_values_give_as_many_levels_as_there_are_values():
             lambda: optimal_levels([1.0], 2, method="best"),
             ParameterError,
             "method came as 'best'; allowed are",
+        ),
+        (
+            lambda: optimal_levels([1.0], 2, n_buckets=0),
+            ParameterError,
+            "n_buckets came as 0; give an integer",
         ),
         (lambda: optimal_levels([], 2), DataError, "there are no values"),
         (lambda: optimal_levels([1.0, np.nan], 2), DataError, "values hold nan"),

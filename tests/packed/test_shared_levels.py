@@ -1,6 +1,6 @@
-"""One table of levels for all columns. Caught: TODO.
+"""One table of levels for all columns. Caught: columns without weights, the noise of even levels.
 
-More.
+Another that fitted levels to values which do not reach over the range, and a store that left the table out.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import mezzotint as mz
 from mezzotint.errors import DataError, ParameterError, StoreError
 from mezzotint.formats.levels import quantisation_variance
 from mezzotint.linear import LogisticRegression, Ridge
-from mezzotint.packed.store_format import parse
+from mezzotint.packed.store_format import parse, plan
 
 KINDS = pytest.mark.parametrize(("bits", "n_draws"), [(4, 1), (4, 2), (3, 2), (2, 2), (1, 2)])
 
@@ -117,9 +117,7 @@ def test_a_store_keeps_the_table(bits, n_draws, rng, tmp_path):
     np.testing.assert_array_equal(opened.unpack(), packed.unpack())
 
 
-def test_a_store_whose_levels_are_no_table_is_refused(rng):
-    from mezzotint.packed.store_format import plan
-
+def test_a_store_whose_levels_are_no_table_is_refused():
     info = plan(
         (64, 3),
         4,

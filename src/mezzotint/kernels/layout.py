@@ -137,13 +137,13 @@ class Layout:
         """What products see of each code, shape (2**bits,): the sum of the draws' levels."""
         if self.levels is None:
             return np.arange(1 << self.bits, dtype=np.float64)
-        return np.asarray(np.sum(self._draws_of_codes, axis=0))
+        return np.asarray(np.sum(self._draws_of_codes, axis=0), dtype=np.float64)
 
     @cached_property
     def code_gaps(self) -> NDArray[np.float64]:
         """How far apart the draws of each code are, shape (2**bits,): without a table, the last bit."""
         if self.levels is None:
-            return np.arange(1 << self.bits) % 2.0
+            return np.arange(1 << self.bits, dtype=np.float64) % 2
         draws = self._draws_of_codes
         return np.asarray(draws[-1] - draws[0])
 

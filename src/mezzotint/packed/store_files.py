@@ -170,7 +170,7 @@ def _checked_columns(info: StoreInfo, numbers: NDArray[np.float64]) -> Columns:
 def check_columns(info: StoreInfo, columns: Columns) -> None:
     """Raise StoreError unless all scales can be worked with."""
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = columns.offset + columns.scale * (2.0**info.bits - 1)
+        largest = columns.offset + columns.scale * info.last_value
     limit = float(np.finfo(info.dtype).max) * (1 + 2.0**-26)  # what is under it rounds to a finite number
     extremes = np.abs([columns.offset, largest])
     finite = all(np.isfinite(a).all() for a in (extremes, columns.scale, columns.noise))

@@ -107,6 +107,11 @@ class StoreInfo:
         return self.bits - (self.n_draws - 1)
 
     @property
+    def last_value(self) -> float:
+        """What the largest code stands for, in scales above the offset."""
+        return 2.0**self.bits - 1 if self.levels is None else self.n_draws * float(self.levels[-1])
+
+    @property
     def tiles(self) -> Layout:
         """The kernels' layout of the whole matrix at the stored bits."""
         n, d = self.shape
