@@ -334,8 +334,8 @@ class _Run:
 
     def _finish(self, coef: Coef, finite: bool) -> Result:
         objective = self._objective(coef)
-        # No loss is below zero. An estimate of a small one may be; one that is further below than zero weights
-        # are above has no minimum.
+        # No loss is below zero. An estimate of a small one may be; one that is further below than zero
+        # weights are above has no minimum.
         bounded = finite and objective >= -self._objective(self.problem.zeros())
         return Result(
             coef=coef,
