@@ -169,7 +169,8 @@ OPERATIONS = [
 PRESENT = [operation for operation in OPERATIONS if hasattr(native, operation.__name__)]
 
 
-ELSEWHERE = {"halp_epoch", "svrg_epoch"}  # tests/parity/test_halp.py runs them on 1, 2 and 3 threads
+# tests/parity/test_halp.py and test_zipml.py run them on 1, 2 and 3 threads
+ELSEWHERE = {"halp_epoch", "svrg_epoch", "zipml_epoch", "sgd_epoch"}
 
 
 def as_bytes(result):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import mezzotint as mz
+from mezzotint.cli.info import store_facts
 from mezzotint.errors import DataError, ParameterError, StoreError
 from mezzotint.formats.levels import quantisation_variance
 from mezzotint.linear import LogisticRegression, Ridge
@@ -114,6 +115,8 @@ def test_a_store_keeps_the_table(bits, n_draws, rng, tmp_path):
     packed.save(tmp_path / "rows.mzt")
     opened = mz.open(tmp_path / "rows.mzt")
     assert opened.levels == packed.levels
+    facts = dict(store_facts(tmp_path / "rows.mzt"))
+    assert facts["codes"].endswith(", optimal levels")
     np.testing.assert_array_equal(opened.unpack(), packed.unpack())
 
 

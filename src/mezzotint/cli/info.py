@@ -54,12 +54,13 @@ def store_facts(path: Path) -> list[tuple[str, str]]:
         bits = READABLE_BITS[: len(widths_of(held.bits))]
         layout = f"planes, can be opened at {', '.join(map(str, bits))} bits"
     draws = f": the sum of 2 draws of {held.level_bits}" if held.n_draws == 2 else ""
+    levels = "" if held.levels is None else ", optimal levels"
     made = json.dumps(held.provenance, sort_keys=True)[1:-1]  # escapes what would steer a terminal
     smaller = 4 * n * d / held.n_bytes
     return [
         ("store", str(path)),
         ("rows", f"{n} x {d}, decoded to {held.dtype}"),
-        ("codes", f"{held.bits} bits per value{draws}"),
+        ("codes", f"{held.bits} bits per value{draws}{levels}"),
         ("layout", layout),
         ("size", f"{console.size_text(held.n_bytes)}, {smaller:.1f}x smaller than float32"),
         ("files", f"{len(held.shards)}"),
