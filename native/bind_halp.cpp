@@ -1,27 +1,11 @@
 #include <optional>
 
-#include "bind.h"
+#include "bind_epochs.h"
 #include "bind_layout.h"
-#include "halp_pass.h"
 #include "packed.h"
 
 namespace mezzotint {
 namespace {
-
-using Rows64 = In<double, 2>;
-using Weights = std::optional<In<double, 1>>;
-
-EpochRows rows_of(int64_t n_columns, int64_t padded, int loss, const Rows64& phi, const Rows64& y,
-                  const Weights& weights) {
-  const auto K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
-  require(loss >= 0 && loss <= static_cast<int>(Loss::squared_epsilon_insensitive), "unknown loss");
-  require(static_cast<int64_t>(y.shape(1)) == n &&
-              static_cast<int64_t>(y.shape(0)) == label_rows(static_cast<Loss>(loss), K),
-          "shape of y");
-  require(!weights || static_cast<int64_t>(weights->shape(0)) == n, "shape of weights");
-  return {n,          n_columns,  padded, K, static_cast<Loss>(loss), phi.data(), y.data(),
-          weights ? weights->data() : nullptr};
-}
 
 EpochModel model_of(const EpochRows& rows, const In<double, 1>& shift, const Rows64& gradient,
                     const In<double, 1>& penalty, const In<double, 1>& step, const In<double, 1>& quantum) {
@@ -34,11 +18,8 @@ EpochModel model_of(const EpochRows& rows, const In<double, 1>& shift, const Row
 
 EpochSchedule schedule_of(const EpochRows& rows, const In<int64_t, 2>& order, int64_t n_batches, int64_t tail,
                           double momentum, double batch_weight, uint64_t seed, uint32_t first_step, int n_threads) {
+  check_order(rows, order, n_batches, tail);
   const auto passes = static_cast<int64_t>(order.shape(0)), tiles = static_cast<int64_t>(order.shape(1));
-  require(tiles == (rows.n_rows + tile_rows - 1) / tile_rows && passes >= 1, "shape of order");
-  for (int64_t i = 0; i < passes * tiles; i++) require(order.data()[i] >= 0 && order.data()[i] < tiles, "order out of range");
-  require(n_batches >= 1 && n_batches <= tiles, "n_batches out of range");
-  require(tail >= 1 && tail <= passes * n_batches, "tail out of range");
   require(n_threads >= 1, "n_threads below 1");
   return {order.data(), passes, tiles, n_batches, tail, momentum, batch_weight, seed, first_step, n_threads};
 }
@@ -55,45 +36,40 @@ std::tuple<int64_t, bool> run_without_gil(Run run) {
   return {result.doublings, result.finite};
 }
 
-void require_average(const EpochRows& rows, const Out<double, 2>& average) {
-  require(static_cast<int64_t>(average.shape(0)) == rows.K && static_cast<int64_t>(average.shape(1)) == rows.n_columns + 1,
-          "shape of average");
-}
-
 }  // namespace
 
 void bind_halp(nb::module_& m) {
   m.def("halp_epoch", [](const In<uint8_t, 1>& codes, const LayoutArg& layout, int loss, const Rows64& phi, const Rows64& y,
-                         const Weights& weights, const In<double, 1>& shift, const Rows64& gradient,
+                         const Weights64& weights, const In<double, 1>& shift, const Rows64& gradient,
                          const In<double, 1>& penalty, const In<double, 1>& step, const In<double, 1>& quantum,
                          const In<int64_t, 2>& order, int64_t n_batches, int64_t tail, double momentum,
                          double batch_weight, uint64_t seed, uint32_t first_step, int n_threads,
                          const Out<double, 2>& average) {
     const BoundShape bound(layout);
     const PackedShape& shape = *bound;
-    const EpochRows rows = rows_of(shape.columns, shape.padded_columns(), loss, phi, y, weights);
+    const EpochRows rows = epoch_rows(shape.columns, shape.padded_columns(), loss, phi, y, weights);
     const EpochModel model = model_of(rows, shift, gradient, penalty, step, quantum);
     const EpochSchedule schedule =
         schedule_of(rows, order, n_batches, tail, momentum, batch_weight, seed, first_step, n_threads);
     const PackedRows data = {codes.data(), shape.coding(), tile_rows * shape.row_bytes()};
     require(rows.n_rows == shape.rows && static_cast<int64_t>(codes.shape(0)) == shape.bytes(), "size of codes");
-    require_average(rows, average);
+    require_coefficients(rows, average);
     return run_without_gil(
         [&](Interrupt* interrupt) { return halp_epoch(data, rows, model, schedule, average.data(), interrupt); });
   });
   m.def("svrg_epoch", [](const In<float, 2>& x, const In<double, 1>& scale, int loss, const Rows64& phi,
-                         const Rows64& y, const Weights& weights, const In<double, 1>& shift, const Rows64& gradient,
+                         const Rows64& y, const Weights64& weights, const In<double, 1>& shift, const Rows64& gradient,
                          const In<double, 1>& penalty, const In<double, 1>& step, const In<int64_t, 2>& order,
                          int64_t n_batches, int64_t tail, double momentum, double batch_weight, int n_threads,
                          const Out<double, 2>& average) {
     const auto n_columns = static_cast<int64_t>(x.shape(1));
-    const EpochRows rows = rows_of(n_columns, padded_columns(n_columns), loss, phi, y, weights);
+    const EpochRows rows = epoch_rows(n_columns, padded_columns(n_columns), loss, phi, y, weights);
     require(static_cast<int64_t>(x.shape(0)) == rows.n_rows && scale.shape(0) == x.shape(1), "shape of x");
     const std::vector<double> ones(static_cast<size_t>(rows.K), 1.0);
     const size_t K = ones.size();
     EpochModel model = model_of(rows, shift, gradient, penalty, step, In<double, 1>(ones.data(), 1, &K));
     const EpochSchedule schedule = schedule_of(rows, order, n_batches, tail, momentum, batch_weight, 0, 0, n_threads);
-    require_average(rows, average);
+    require_coefficients(rows, average);
     const PlainRows data = {x.data(), scale.data()};
     return run_without_gil(
         [&](Interrupt* interrupt) { return svrg_epoch(data, rows, model, schedule, average.data(), interrupt); });

@@ -1,6 +1,6 @@
 #include <optional>
 
-#include "bind.h"
+#include "bind_epochs.h"
 #include "bind_layout.h"
 #include "packed.h"
 #include "zipml_pass.h"
@@ -9,25 +9,19 @@ namespace mezzotint {
 namespace {
 
 using Array64 = In<double, 1>;
-using Rows64 = In<double, 2>;
 // scale, centre, step, low, high, l2, l1, corrects
 using ModelArgs = std::tuple<Array64, Array64, Array64, Array64, Array64, double, double, bool>;
 // order, n_batches, tail, rates, batch_weight, model_limit, gradient_limit, seed, first_step, n_threads
 using ScheduleArgs =
     std::tuple<In<int64_t, 2>, int64_t, int64_t, Array64, double, double, double, uint64_t, uint32_t, int>;
-using RowArgs = std::tuple<int, Rows64, Rows64, std::optional<Array64>>;  // loss, phi, y, weights
+using RowArgs = std::tuple<int, Rows64, Rows64, Weights64>;  // loss, phi, y, weights
 using OutArgs = std::tuple<Out<double, 2>, Out<double, 2>, Out<double, 1>>;
 
 int64_t length(const Array64& a) { return static_cast<int64_t>(a.shape(0)); }
 
 EpochRows rows_of(int64_t n_columns, int64_t padded, const RowArgs& args) {
   const auto& [loss, phi, y, weights] = args;
-  const auto K = static_cast<int64_t>(phi.shape(0)), n = static_cast<int64_t>(phi.shape(1));
-  require(loss >= 0 && loss <= static_cast<int>(Loss::squared_epsilon_insensitive), "unknown loss");
-  require(static_cast<int64_t>(y.shape(1)) == n && static_cast<int64_t>(y.shape(0)) == label_rows(static_cast<Loss>(loss), K),
-          "shape of y");
-  require(!weights || length(*weights) == n, "shape of weights");
-  return {n, n_columns, padded, K, static_cast<Loss>(loss), phi.data(), y.data(), weights ? weights->data() : nullptr};
+  return epoch_rows(n_columns, padded, loss, phi, y, weights);
 }
 
 DescentModel model_of(int64_t d, const ModelArgs& args) {
@@ -39,10 +33,9 @@ DescentModel model_of(int64_t d, const ModelArgs& args) {
 
 DescentSchedule schedule_of(const EpochRows& rows, const ScheduleArgs& args) {
   const auto& [order, n_batches, tail, rates, batch_weight, model_limit, gradient_limit, seed, first_step, n_threads] = args;
+  check_order(rows, order, n_batches, tail);
   const auto passes = static_cast<int64_t>(order.shape(0)), tiles = static_cast<int64_t>(order.shape(1));
-  require(tiles == (rows.n_rows + tile_rows - 1) / tile_rows && passes >= 1 && length(rates) == passes, "shape of order");
-  for (int64_t i = 0; i < passes * tiles; i++) require(order.data()[i] >= 0 && order.data()[i] < tiles, "order out of range");
-  require(n_batches >= 1 && n_batches <= tiles && tail >= 1 && tail <= passes * n_batches, "n_batches or tail out of range");
+  require(length(rates) == passes, "shape of rates");
   require(model_limit >= 1 && model_limit <= 16256 && gradient_limit >= 0 && gradient_limit <= 16256, "limits out of range");
   require(n_threads >= 1, "n_threads below 1");
   return {order.data(), passes, tiles, n_batches, tail, rates.data(), batch_weight, model_limit, gradient_limit, seed,
@@ -51,9 +44,8 @@ DescentSchedule schedule_of(const EpochRows& rows, const ScheduleArgs& args) {
 
 DescentOut out_of(const EpochRows& rows, const DescentSchedule& schedule, const OutArgs& args) {
   const auto& [coef, average, losses] = args;
-  for (const auto* a : {&coef, &average})
-    require(static_cast<int64_t>(a->shape(0)) == rows.K && static_cast<int64_t>(a->shape(1)) == rows.n_columns + 1,
-            "shape of the coefficients");
+  require_coefficients(rows, coef);
+  require_coefficients(rows, average);
   require(static_cast<int64_t>(losses.shape(0)) == schedule.n_passes, "shape of losses");
   return {coef.data(), average.data(), losses.data()};
 }

@@ -228,12 +228,10 @@ class Epoch {
  private:
   struct Worker {
     explicit Worker(const EpochRows& rows)
-        : data(rows), phi(rows.K * tile_rows), y(label_rows(rows.loss, rows.K) * tile_rows), weights(tile_rows), psi(rows.K * tile_rows),
-          second(rows.K * tile_rows), change(rows.K * tile_rows), c(rows.K * slab_rows), loss(16 * rows.K) {}
+        : data(rows), rows(rows), second(rows.K * tile_rows), change(rows.K * tile_rows), c(rows.K * slab_rows) {}
     typename Data::Scratch data;
-    Buffer<double> phi, y, weights;
-    Buffer<float> psi, second, change, c;
-    Buffer<double> loss;
+    TileRows rows;
+    Buffer<float> second, change, c;
   };
 
   // Products of slab h of a step.
@@ -248,16 +246,11 @@ class Epoch {
 
   // c of tile t of a slab: s (l'(phi + psi) - l'(phi)); zeros if there is no such tile. `next` is prefetched.
   void coefficients(Worker& w, int64_t t, int64_t tile, int64_t next) {
-    const int64_t count = tile < 0 ? 0 : std::min(tile_rows, rows_.n_rows - tile * tile_rows);
+    const int64_t count = TileRows::count(rows_, tile);
     std::memset(w.change.get(), 0, static_cast<size_t>(rows_.K * tile_rows) * sizeof(float));
     if (count) {
-      data_.margins(tile, next, z_.get(), outputs_.data(), w.data, w.psi.get());
-      gather_tile(rows_.phi, rows_.K, rows_.n_rows, tile, count, w.phi.get());
-      gather_tile(rows_.y, label_rows(rows_.loss, rows_.K), rows_.n_rows, tile, count, w.y.get());
-      if (rows_.weights) gather_tile(rows_.weights, 1, rows_.n_rows, tile, count, w.weights.get());
-      const LossRows rows = {rows_.loss, rows_.K, tile_rows, w.phi.get(), w.psi.get(), nullptr, 0.0, w.y.get(),
-                             rows_.weights ? w.weights.get() : nullptr, w.loss.get()};
-      active().floats->rows.curvature(rows, 0, count, w.change.get(), w.second.get());
+      data_.margins(tile, next, z_.get(), outputs_.data(), w.data, w.rows.psi.get());
+      active().floats->rows.curvature(w.rows.of(rows_, tile, count), 0, count, w.change.get(), w.second.get());
     }
     for (int64_t k = 0; k < rows_.K; k++)
       std::memcpy(w.c.get() + k * slab_rows + t * tile_rows, w.change.get() + k * tile_rows, tile_rows * sizeof(float));

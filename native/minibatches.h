@@ -1,9 +1,11 @@
 // Which tiles a minibatch step works on: an order of all tiles for each pass, cut into batches, cut into slabs.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
-#include "halp.h"
+#include "buffer.h"
+#include "halp_pass.h"
 
 namespace mezzotint {
 
@@ -42,10 +44,32 @@ struct Minibatches {
   }
 };
 
-// Copies the rows of one tile out of K row arrays of n_rows elements, to K arrays of 16.
-inline void gather_tile(const double* from, int64_t K, int64_t n_rows, int64_t tile, int64_t count, double* to) {
-  for (int64_t k = 0; k < K; k++)
-    std::memcpy(to + k * tile_rows, from + k * n_rows + tile * tile_rows, static_cast<size_t>(count) * sizeof(double));
-}
+// The rows' side of one tile, gathered so that losses can read them: margins phi, labels, weights.
+class TileRows {
+ public:
+  explicit TileRows(const EpochRows& rows)
+      : psi(rows.K * tile_rows), phi_(rows.K * tile_rows), y_(label_rows(rows.loss, rows.K) * tile_rows),
+        weights_(tile_rows), scratch_(16 * rows.K) {}
+
+  // Rows of a tile; their number is `count`, and their offsets are in psi.
+  LossRows of(const EpochRows& rows, int64_t tile, int64_t count) {
+    gather(rows.phi, rows.K, rows.n_rows, tile, count, phi_.get());
+    gather(rows.y, label_rows(rows.loss, rows.K), rows.n_rows, tile, count, y_.get());
+    if (rows.weights) gather(rows.weights, 1, rows.n_rows, tile, count, weights_.get());
+    return {rows.loss, rows.K,   tile_rows, phi_.get(), psi.get(), nullptr,
+            0.0,       y_.get(), rows.weights ? weights_.get() : nullptr, scratch_.get()};
+  }
+  static int64_t count(const EpochRows& rows, int64_t tile) {
+    return tile < 0 ? 0 : std::min(tile_rows, rows.n_rows - tile * tile_rows);
+  }
+  Buffer<float> psi;
+
+ private:
+  static void gather(const double* from, int64_t K, int64_t n_rows, int64_t tile, int64_t count, double* to) {
+    for (int64_t k = 0; k < K; k++)
+      std::memcpy(to + k * tile_rows, from + k * n_rows + tile * tile_rows, static_cast<size_t>(count) * sizeof(double));
+  }
+  Buffer<double> phi_, y_, weights_, scratch_;
+};
 
 }  // namespace mezzotint

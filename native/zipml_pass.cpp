@@ -229,14 +229,11 @@ class Descent {
  private:
   struct Worker {
     explicit Worker(const EpochRows& rows)
-        : data(rows), phi(rows.K * tile_rows), y(label_rows(rows.loss, rows.K) * tile_rows), weights(tile_rows), psi(rows.K * tile_rows),
-          slopes(rows.K * tile_rows), c(rows.K * slab_rows), scratch(16 * rows.K) {}
+        : data(rows), rows(rows), slopes(rows.K * tile_rows), c(rows.K * slab_rows) {}
     typename Data::Scratch data;
-    Buffer<double> phi, y, weights;
-    Buffer<float> psi;
+    TileRows rows;
     Buffer<double> slopes;
     Buffer<float> c;
-    Buffer<double> scratch;
   };
 
   SlabProducts<typename Data::Product> products_of(int64_t h) {
@@ -257,16 +254,11 @@ class Descent {
 
   // c of tile t of a slab: s l'(phi + psi); zeros if there is no such tile. `next` is prefetched.
   void coefficients(Worker& w, int64_t t, int64_t tile, int64_t next, double* met) {
-    const int64_t count = tile < 0 ? 0 : std::min(tile_rows, rows_.n_rows - tile * tile_rows);
+    const int64_t count = TileRows::count(rows_, tile);
     std::fill(w.slopes.get(), w.slopes.get() + rows_.K * tile_rows, 0.0);
     if (count) {
-      data_.margins(tile, next, z_.get(), outputs_, w.data, w.psi.get());
-      gather_tile(rows_.phi, rows_.K, rows_.n_rows, tile, count, w.phi.get());
-      gather_tile(rows_.y, label_rows(rows_.loss, rows_.K), rows_.n_rows, tile, count, w.y.get());
-      if (rows_.weights) gather_tile(rows_.weights, 1, rows_.n_rows, tile, count, w.weights.get());
-      const LossRows rows = {rows_.loss, rows_.K, tile_rows, w.phi.get(), w.psi.get(), nullptr, 0.0, w.y.get(),
-                             rows_.weights ? w.weights.get() : nullptr, w.scratch.get()};
-      active().floats->rows.losses(rows, 0, count, w.slopes.get(), met);
+      data_.margins(tile, next, z_.get(), outputs_, w.data, w.rows.psi.get());
+      active().floats->rows.losses(w.rows.of(rows_, tile, count), 0, count, w.slopes.get(), met);
     }
     for (int64_t k = 0; k < rows_.K; k++)
       for (int64_t r = 0; r < tile_rows; r++)

@@ -4,6 +4,7 @@
 
 #include "halp_bits.h"
 #include "rows.h"
+#include "spread.h"
 
 namespace mezzotint::MZ_NS {
 namespace {
@@ -245,21 +246,6 @@ MZ_INLINE F32 round_down(const F32& v) {
   return out;
 }
 
-// Sixteen integers in [-127, 127] as the spread offset of a column group.
-MZ_INLINE void spread_out(const float* offset, int8_t* z) {
-#if defined(MZ_ISA_avx512)
-  const __m512i bytes = _mm512_castsi128_si512(_mm512_cvtsepi32_epi8(_mm512_cvttps_epi32(_mm512_loadu_ps(offset))));
-  const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  _mm512_storeu_si512(z, _mm512_permutexvar_epi32(order, bytes));
-#else
-  for (int t = 0; t < 4; t++) {
-    int8_t four[4];
-    for (int b = 0; b < 4; b++) four[b] = static_cast<int8_t>(offset[4 * t + b]);
-    for (int r = 0; r < 4; r++) std::memcpy(z + 16 * t + 4 * r, four, 4);
-  }
-#endif
-}
-
 // Adds sixteen columns to the totals, which eight lanes and `sum` accumulate.
 MZ_INLINE void add_totals(const HalpColumns& columns, int64_t j, F64& shifted) {
   shifted = shifted + load(columns.shift_exact + j) * load_wide(columns.offset + j);
@@ -303,7 +289,9 @@ bool round(const HalpColumns& columns, const HalpBits& bits, int8_t* z, HalpTota
   for (int64_t j = 0; j < columns.padded; j += 16) {
     add_totals(columns, j, shifted);
     sum = sum + load(columns.offset + j);
-    spread_out(columns.offset + j, z + j * spread);
+    int32_t integers[16];
+    for (int64_t l = 0; l < 16; l++) integers[l] = static_cast<int32_t>(columns.offset[j + l]);
+    spread_out(integers, z + j * spread);
   }
   *totals = {sum_lanes(shifted), static_cast<int32_t>(sum_lanes(sum))};
   return true;

@@ -3,6 +3,7 @@
 #include "simd.h"  // first: vec.h, below, has a load and a store of its own
 
 #include "halp_bits.h"
+#include "spread.h"
 
 namespace mezzotint::MZ_NS {
 namespace {
@@ -87,21 +88,6 @@ void few_bits(double* gradient, int64_t padded, double limit, double largest, co
   with_uniforms(bits, padded, [&](int64_t j, const F64& u) {
     store(gradient + j, quantum * floor_within(load(gradient + j) * inverse + u, limit));
   });
-}
-
-// Sixteen integers of one byte as the spread offset of a column group.
-MZ_INLINE void spread_out(const int32_t* integers, int8_t* z) {
-#if defined(MZ_ISA_avx512)
-  const __m512i bytes = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(_mm512_loadu_si512(integers)));
-  const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  _mm512_storeu_si512(z, _mm512_permutexvar_epi32(order, bytes));
-#else
-  for (int t = 0; t < 4; t++) {
-    int8_t four[4];
-    for (int b = 0; b < 4; b++) four[b] = static_cast<int8_t>(integers[4 * t + b]);
-    for (int r = 0; r < 4; r++) std::memcpy(z + 16 * t + 4 * r, four, 4);
-  }
-#endif
 }
 
 MZ_INLINE int64_t spread_bytes(const int32_t* integers, int8_t* z, int8_t* z_low) {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.kernels.epochs import slabs_of_step
+from mezzotint.kernels.epochs import Minibatches
 
 Float64 = NDArray[np.float64]
 
@@ -44,49 +44,22 @@ class DescentModel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DescentSchedule:
+class DescentSchedule(Minibatches):
     """Which rows each step sees, how far it goes, and in how many bits it is computed.
 
     Attributes
     ----------
-    order : ndarray of int64, shape (n_passes, n_tiles)
-        For each pass an order of the tiles of 16 rows.
-    n_batches : int
-        Steps per pass; step b of a pass takes tiles ``b n_tiles // n_batches`` up to the next one's.
     rates : ndarray of float64, shape (n_passes,)
         Rate of every pass.
-    batch_weight : float
-        Factor of a batch's sum: n_batches over the sum of the sample weights.
-    tail : int
-        How many of the last steps are averaged.
     model_bits : {16, 8}
         Bits of the weights that rows are multiplied with, stochastically rounded anew in every step.
     gradient_bits : {0, 4, 8, 16}
         Bits of the gradient, stochastically rounded; 0 leaves it as it is.
-    seed : int
-        Of the random bits of rounding.
-    first_step : int
-        Number of the first step in the stream of random bits.
     """
 
-    order: NDArray[np.int64]
-    n_batches: int
     rates: Float64
-    batch_weight: float
-    tail: int = 1
     model_bits: int = 16
     gradient_bits: int = 0
-    seed: int = 0
-    first_step: int = 0
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of the whole epoch."""
-        return len(self.order) * self.n_batches
-
-    def rows_of(self, step: int, n_rows: int) -> list[NDArray[np.int64]]:
-        """Rows of a step as slabs, that is tiles in groups of four."""
-        return slabs_of_step(self.order, self.n_batches, step, n_rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

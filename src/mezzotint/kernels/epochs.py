@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import ROW_GROUP
 
+SLAB_TILES = 4  # tiles that share one scale of their row coefficients
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EpochRows:
@@ -53,8 +55,8 @@ class EpochModel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EpochSchedule:
-    """Which rows each step sees, and how the steps are strung together.
+class Minibatches:
+    """Which rows each step sees.
 
     Attributes
     ----------
@@ -62,12 +64,10 @@ class EpochSchedule:
         For each pass an order of the tiles of 16 rows.
     n_batches : int
         Steps per pass; step b of a pass takes tiles ``b n_tiles // n_batches`` up to the next one's.
-    tail : int
-        How many of the last steps are averaged.
-    momentum : float
-        In [0, 1).
     batch_weight : float
         Factor of a batch's sum: n_batches over the sum of the sample weights.
+    tail : int
+        How many of the last steps are averaged.
     seed : int
         Of the random bits of rounding.
     first_step : int
@@ -76,9 +76,8 @@ class EpochSchedule:
 
     order: NDArray[np.int64]
     n_batches: int
-    tail: int
-    momentum: float
     batch_weight: float
+    tail: int = 1
     seed: int = 0
     first_step: int = 0
 
@@ -89,7 +88,24 @@ class EpochSchedule:
 
     def rows_of(self, step: int, n_rows: int) -> list[NDArray[np.int64]]:
         """Rows of a step as slabs, that is tiles in groups of four."""
-        return slabs_of_step(self.order, self.n_batches, step, n_rows)
+        tiles, batch = self.order[step // self.n_batches], step % self.n_batches
+        first, last = (len(tiles) * b // self.n_batches for b in (batch, batch + 1))
+        slabs = [tiles[i : min(i + SLAB_TILES, last)] for i in range(first, last, SLAB_TILES)]
+        rows = [(slab[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).reshape(-1) for slab in slabs]
+        return [r[r < n_rows] for r in rows]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpochSchedule(Minibatches):
+    """Which rows each step of HALP sees, and how the steps are strung together.
+
+    Attributes
+    ----------
+    momentum : float
+        In [0, 1).
+    """
+
+    momentum: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,17 +125,3 @@ class EpochResult:
     average: NDArray[np.float64]
     doublings: int
     finite: bool
-
-
-SLAB_TILES = 4  # tiles that share one scale of their row coefficients
-
-
-def slabs_of_step(
-    order: NDArray[np.int64], n_batches: int, step: int, n_rows: int
-) -> list[NDArray[np.int64]]:
-    """Rows of a step, slab by slab, when a pass in the given order of tiles is cut into batches."""
-    tiles, batch = order[step // n_batches], step % n_batches
-    first, last = (len(tiles) * b // n_batches for b in (batch, batch + 1))
-    slabs = [tiles[i : min(i + SLAB_TILES, last)] for i in range(first, last, SLAB_TILES)]
-    rows = [(slab[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).reshape(-1) for slab in slabs]
-    return [r[r < n_rows] for r in rows]
