@@ -20,7 +20,7 @@ class DecodedSource:
         Its own source is not read.
     """
 
-    is_decoded = True  # what is trained on it is called "quantised"
+    is_decoded = True
 
     def __init__(self, packed: PackedMatrix) -> None:
         self._packed = packed

@@ -110,7 +110,7 @@ class StoreSource:
         Offset and scale at these bits.
     """
 
-    is_decoded = True  # what is trained on it is called "quantised"
+    is_decoded = True
 
     def __init__(self, reader: BlockReader, columns: Columns) -> None:
         self._reader, self._columns = reader, columns
