@@ -23,8 +23,8 @@ _REPORTS = 64  # of progress while rows are gathered
 class Source(Protocol):
     """Float rows of a matrix, in blocks.
 
-    Where they are decoded from codes whose floats are gone, the class says ``is_decoded = True``: what is trained
-    on them is then called "quantised".
+    Where they are decoded from codes whose floats are gone, the class says ``is_decoded = True``: what is
+    trained on them is then called "quantised".
     """
 
     @property
