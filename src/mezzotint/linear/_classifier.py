@@ -40,8 +40,8 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Dense real numbers of any type; packed inside, never copied as floats. A PackedMatrix must
-            have its float source attached.
+            Dense real numbers of any type; packed inside, never copied as floats. Of a
+            PackedMatrix without its float source, what the codes stand for is fitted.
         y : array-like, shape (n,)
             Labels of any type, at least two different ones.
         sample_weight : array-like of shape (n,), float or None
@@ -106,7 +106,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Rows; of a PackedMatrix the float source is read.
+            Rows; of a PackedMatrix the float source is read, or what its codes stand for.
 
         Returns
         -------

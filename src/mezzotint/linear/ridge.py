@@ -31,7 +31,7 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Rows; of a PackedMatrix the float source is read.
+            Rows; of a PackedMatrix the float source is read, or what its codes stand for.
 
         Returns
         -------
@@ -175,8 +175,8 @@ class Ridge(_LeastSquares):
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Dense real numbers of any type; packed inside, never copied as floats. A PackedMatrix must
-            have its float source attached.
+            Dense real numbers of any type; packed inside, never copied as floats. Of a
+            PackedMatrix without its float source, what the codes stand for is fitted.
         y : array-like, shape (n,) or (n, n_targets)
             Targets; one column counts as one-dimensional, as in scikit-learn's Ridge.
         sample_weight : array-like of shape (n,), float or None
@@ -340,8 +340,8 @@ class LinearRegression(_LeastSquares):
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Dense real numbers of any type; packed inside, never copied as floats. A PackedMatrix must
-            have its float source attached.
+            Dense real numbers of any type; packed inside, never copied as floats. Of a
+            PackedMatrix without its float source, what the codes stand for is fitted.
         y : array-like, shape (n,) or (n, n_targets)
             Targets.
         sample_weight : array-like of shape (n,), float or None

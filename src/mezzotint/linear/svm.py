@@ -253,8 +253,8 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Dense real numbers of any type; packed inside, never copied as floats. A PackedMatrix must
-            have its float source attached.
+            Dense real numbers of any type; packed inside, never copied as floats. Of a
+            PackedMatrix without its float source, what the codes stand for is fitted.
         y : array-like, shape (n,)
             Targets.
         sample_weight : array-like of shape (n,), float or None
@@ -272,7 +272,6 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         ParameterError
             If a parameter lies outside its allowed set.
         """
-        _check_loss(self.loss, "squared_epsilon_insensitive", instead_of="epsilon_insensitive")
         settings, C = self._settings(), check_real("C", self.C, low=0, low_allowed=False)
         epsilon = check_real("epsilon", self.epsilon, low=0, low_allowed=True)
         source, given = self._open(X, y)
@@ -291,7 +290,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or PackedMatrix, shape (n, d)
-            Rows; of a PackedMatrix the float source is read.
+            Rows; of a PackedMatrix the float source is read, or what its codes stand for.
 
         Returns
         -------
@@ -313,6 +312,10 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
 
         shared = {"epsilon": self.epsilon, "C": self.C, "loss": self.loss}
         return self._plain(svm.LinearSVR(fit_intercept=self.fit_intercept, **shared))
+
+    def _settings(self) -> Settings:
+        _check_loss(self.loss, "squared_epsilon_insensitive", instead_of="epsilon_insensitive")
+        return super()._settings()
 
     def _problem(
         self,

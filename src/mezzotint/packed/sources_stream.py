@@ -125,10 +125,9 @@ class BlocksReader:
         self.starts = np.zeros(1, dtype=np.int64)
         self.dtype = np.dtype(np.float32)
         n_rows = n_columns = 0
-        for number, source in enumerate(checked_blocks(begin())):
+        for source in checked_blocks(begin()):
             n_rows, n_columns = n_rows + source.shape[0], source.shape[1]
             self.dtype = np.promote_types(self.dtype, source.dtype)
-            del number
         self.shape = n_rows, n_columns
         check_shape(self.shape)
 
