@@ -1,0 +1,232 @@
+// One fused pass: decode, step, encode, block by block.
+#include "optim.h"
+
+#include "optim_codes.h"
+
+namespace mezzotint::MZ_NS {
+namespace {
+
+using Decode = void (*)(const SignedLevels&, const Stored&, const float* reference, float* x);
+using Encode = void (*)(const Encoding&, const float* x, float* back);
+
+struct Codec {
+  Decode decode;
+  Encode encode;
+};
+
+// By Storage; bfloat16 has a second entry for words.
+const Codec codecs[] = {
+    {decode_float32, encode_float32},
+    {decode_float16, encode_float16},
+    {decode_bfloat16, encode_bfloat16<true>},
+    {decode_pair, encode_pair},
+    {decode_remainder<Low8, 8>, encode_remainder<Low8, 8>},
+    {decode_remainder<Low16, 0>, encode_remainder<Low16, 0>},
+    {decode_master, encode_master<true>},
+    {decode_master, encode_master<false>},
+    {decode_log<8>, encode_log<8>},
+    {decode_log<4>, encode_log<4>},
+    {decode_signed<8>, encode_scaled<8>},
+    {decode_signed<4>, encode_scaled<4>},
+    {decode_ratio<8>, encode_ratio<8>},
+    {decode_ratio<4>, encode_ratio<4>},
+};
+static_assert(sizeof codecs / sizeof *codecs == static_cast<int>(Storage::count));
+
+Codec codec_of(const OptimSlot& slot) {
+  if (slot.storage == Storage::bfloat16 && slot.draw != Draw::nearest)
+    return {decode_bfloat16, encode_bfloat16<false>};
+  return codecs[static_cast<int>(slot.storage)];
+}
+
+// What a block is stepped in.
+struct Buffers {
+  alignas(64) float g[optim_block];
+  alignas(64) float x[3][optim_block];  // weight and moments
+  alignas(64) float back[optim_block], reference[optim_block];
+  alignas(64) uint32_t half[optim_block];  // words of rounding to nearest
+  Words words;
+  // Copies of components where a row ends within a block.
+  alignas(64) uint8_t spare[7][optim_block * sizeof(float)];
+};
+
+// ---- rules: src/mezzotint/optim/rules.py -------------------------------------------------------------------
+using Step = void (*)(const OptimHyper& h, float* w, const float* g, float* m, float* v);
+
+void step_adam(const OptimHyper& h, float* w, const float* gradient, float* m, float* v) {
+  MZ_EACH(i) {
+    const float g = gradient[i] + h.l2 * w[i];
+    m[i] = h.keep1 * m[i] + h.add1 * g;
+    v[i] = h.keep2 * v[i] + h.add2 * (g * g);
+    const float update = h.rate * (m[i] / (__builtin_sqrtf(v[i]) * h.root + h.eps));
+    w[i] = w[i] - (update + h.decay * w[i]);
+  }
+}
+void step_lion(const OptimHyper& h, float* w, const float* g, float* m, float*) {
+  MZ_EACH(i) {
+    const float along = h.keep1 * m[i] + h.add1 * g[i];
+    const float sign = along > 0 ? 1.0f : along < 0 ? -1.0f : 0.0f;
+    w[i] = w[i] - (h.rate * sign + h.decay * w[i]);
+    m[i] = h.keep2 * m[i] + h.add2 * g[i];
+  }
+}
+void step_sgd(const OptimHyper& h, float* w, const float* g, float*, float*) {
+  MZ_EACH(i) w[i] = w[i] - h.rate * (g[i] + h.l2 * w[i]);
+}
+template <bool NESTEROV>
+void step_momentum(const OptimHyper& h, float* w, const float* gradient, float* m, float*) {
+  MZ_EACH(i) {
+    const float g = gradient[i] + h.l2 * w[i];
+    m[i] = h.keep1 * m[i] + h.add1 * g;
+    w[i] = w[i] - h.rate * (NESTEROV ? g + h.keep1 * m[i] : m[i]);
+  }
+}
+Step step_of(OptimRule rule) {
+  switch (rule) {
+    case OptimRule::adam: return step_adam;
+    case OptimRule::lion: return step_lion;
+    case OptimRule::sgd: return step_sgd;
+    case OptimRule::momentum: return step_momentum<false>;
+    default: return step_momentum<true>;
+  }
+}
+
+void root_of(const float* second, float root, float* reference) {
+  MZ_EACH(i) reference[i] = __builtin_sqrtf(second[i]) * root;
+}
+
+// Pays the weight what storing lost of the first moment.
+void carry_adam(const OptimHyper& h, float* w, const float* m, const float* back, const float* reference) {
+  MZ_EACH(i) w[i] = w[i] - h.carry * ((m[i] - back[i]) / (reference[i] + h.eps));
+}
+void carry_momentum(const OptimHyper& h, float* w, const float* m, const float* back) {
+  MZ_EACH(i) w[i] = w[i] - h.carry * (m[i] - back[i]);
+}
+
+void read_gradient(const OptimJob& job, const uint8_t* from, float* g) {
+  const SignedLevels none{};
+  const Decode decode = job.gradient_type == GradientType::float32    ? decode_float32
+                        : job.gradient_type == GradientType::bfloat16 ? decode_bfloat16
+                                                                      : decode_float16;
+  decode(none, {const_cast<uint8_t*>(from), nullptr}, nullptr, g);
+  if (job.maximize) MZ_EACH(i) g[i] = -g[i];
+}
+
+// ---- one block ---------------------------------------------------------------------------------------------
+struct Plan {
+  const OptimJob& job;
+  Codec codec[3];
+  Step step;
+  bool ratio, needs_reference;  // whether the first moment is coded relative to the second; or the carry asks
+};
+
+Plan plan_of(const OptimJob& job) {
+  Plan plan{job, {}, step_of(job.rule), false, false};
+  for (int s = 0; s <= job.n_moments; s++) plan.codec[s] = codec_of(job.slot[s]);
+  const Storage first = job.slot[1].storage;
+  plan.ratio = job.n_moments == 2 && (first == Storage::ratio8 || first == Storage::ratio4);
+  plan.needs_reference = plan.ratio || (job.n_moments == 2 && job.carries);
+  return plan;
+}
+
+struct Place {
+  const uint8_t* gradient;
+  Stored stored[3];
+  uint64_t element;
+  int count;
+};
+
+void decode_all(const Plan& plan, const Place& at, Buffers& b) {
+  const auto decode = [&](int s) {
+    plan.codec[s].decode(plan.job.slot[s].levels, at.stored[s], b.reference, b.x[s]);
+  };
+  read_gradient(plan.job, at.gradient, b.g);
+  decode(0);
+  if (plan.job.n_moments == 2) decode(2);
+  if (plan.ratio) root_of(b.x[2], plan.job.hyper.root_before, b.reference);
+  if (plan.job.n_moments >= 1) decode(1);
+}
+
+// Stores a slot; `back` is what can be read back.
+void encode_slot(const Plan& plan, const Place& at, int s, Buffers& b) {
+  const OptimSlot& slot = plan.job.slot[s];
+  const uint32_t* words = slot.draw == Draw::nearest ? b.half
+                          : slot.draw == Draw::stochastic
+                              ? stochastic_words(b.words, plan.job, slot.stream, at.element)
+                              : dithered_words(b.words, plan.job, s, at.element);
+  plan.codec[s].encode({slot.levels, at.stored[s], words, b.reference, at.count}, b.x[s], b.back);
+}
+
+// The second moment first, as the first one may be coded relative to what was stored; the weight last.
+void encode_all(const Plan& plan, const Place& at, Buffers& b) {
+  const OptimHyper& h = plan.job.hyper;
+  if (plan.job.n_moments == 2) {
+    encode_slot(plan, at, 2, b);
+    if (plan.needs_reference) root_of(b.back, h.root, b.reference);
+  }
+  if (plan.job.n_moments >= 1) {
+    encode_slot(plan, at, 1, b);
+    if (plan.job.carries && plan.job.n_moments == 2) carry_adam(h, b.x[0], b.x[1], b.back, b.reference);
+    if (plan.job.carries && plan.job.n_moments == 1) carry_momentum(h, b.x[0], b.x[1], b.back);
+  }
+  encode_slot(plan, at, 0, b);
+}
+
+void run_block(const Plan& plan, const Place& at, Buffers& b) {
+  decode_all(plan, at, b);
+  plan.step(plan.job.hyper, b.x[0], b.g, b.x[1], b.x[2]);
+  encode_all(plan, at, b);
+}
+
+// Where a row ends within a block: on copies, so that nothing behind the row is read or written.
+void run_short_block(const Plan& plan, Place at, Buffers& b) {
+  struct Copy {
+    uint8_t *original, *copy;
+    int64_t bytes;
+  } copies[7];
+  int n = 0;
+  const auto borrowed = [&](const OptimPart& part, uint8_t* original) -> uint8_t* {
+    if (!original) return nullptr;
+    copies[n] = {original, b.spare[n], part_bytes_of(part.block_bytes, at.count)};
+    __builtin_memset(b.spare[n], 0, sizeof b.spare[n]);
+    __builtin_memcpy(b.spare[n], original, static_cast<size_t>(copies[n].bytes));
+    return b.spare[n++];
+  };
+  at.gradient = borrowed(plan.job.gradient, const_cast<uint8_t*>(at.gradient));
+  for (int s = 0; s <= plan.job.n_moments; s++) {
+    at.stored[s].main = borrowed(plan.job.slot[s].part[0], at.stored[s].main);
+    at.stored[s].beside = borrowed(plan.job.slot[s].part[1], at.stored[s].beside);
+  }
+  run_block(plan, at, b);
+  for (int i = 1; i < n; i++)  // the gradient stays as it is
+    __builtin_memcpy(copies[i].original, copies[i].copy, static_cast<size_t>(copies[i].bytes));
+}
+
+uint8_t* at_block(const OptimPart& part, int64_t row, int64_t block) {
+  return part.data ? part.data + row * part.row_bytes + block * part.block_bytes : nullptr;
+}
+
+void step(const OptimJob& job, int64_t begin, int64_t end) {
+  const Plan plan = plan_of(job);
+  const int64_t per_row = blocks_per_row(job.length);
+  Buffers buffers;
+  MZ_EACH(i) buffers.half[i] = 0x80000000u;
+  for (int64_t at = begin; at < end; at++) {
+    const int64_t row = at / per_row, block = at % per_row, left = job.length - block * optim_block;
+    Place place{at_block(job.gradient, row, block), {}, 0, static_cast<int>(left < optim_block ? left : optim_block)};
+    place.element = job.first + static_cast<uint64_t>(row * job.length + block * optim_block);
+    for (int s = 0; s <= job.n_moments; s++)
+      place.stored[s] = {at_block(job.slot[s].part[0], row, block), at_block(job.slot[s].part[1], row, block)};
+    if (place.count == optim_block)
+      run_block(plan, place, buffers);
+    else
+      run_short_block(plan, place, buffers);
+  }
+}
+
+}  // namespace
+
+extern const OptimKernels optim;
+const OptimKernels optim = {step};
+
+}  // namespace mezzotint::MZ_NS
