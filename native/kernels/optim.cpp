@@ -202,6 +202,15 @@ void run_short_block(const Plan& plan, Place at, Buffers& b) {
     __builtin_memcpy(copies[i].original, copies[i].copy, static_cast<size_t>(copies[i].bytes));
 }
 
+// Blocks ahead of the one in work whose components are fetched: farther than the processor itself looks, since it is
+// busy with one block.
+constexpr int64_t fetched_ahead = 4;
+
+void fetch(const OptimPart& part, const uint8_t* block) {
+  const uint8_t* from = block + fetched_ahead * part.block_bytes;
+  for (int64_t byte = 0; byte < part.block_bytes; byte += 64) __builtin_prefetch(from + byte, 1, 3);
+}
+
 uint8_t* at_block(const OptimPart& part, int64_t row, int64_t block) {
   return part.data ? part.data + row * part.row_bytes + block * part.block_bytes : nullptr;
 }
@@ -217,6 +226,11 @@ void step(const OptimJob& job, int64_t begin, int64_t end) {
     place.element = job.first + static_cast<uint64_t>(row * job.length + block * optim_block);
     for (int s = 0; s <= job.n_moments; s++)
       place.stored[s] = {at_block(job.slot[s].part[0], row, block), at_block(job.slot[s].part[1], row, block)};
+    fetch(job.gradient, place.gradient);
+    for (int s = 0; s <= job.n_moments; s++) {
+      fetch(job.slot[s].part[0], place.stored[s].main);
+      if (place.stored[s].beside) fetch(job.slot[s].part[1], place.stored[s].beside);
+    }
     if (place.count == optim_block)
       run_block(plan, place, buffers);
     else

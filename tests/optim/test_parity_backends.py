@@ -24,8 +24,8 @@ RULES = {
     "nesterov": SGDRule(has_momentum=True, nesterov=True),
 }
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Rows and columns: one element, a vector, one row, a block and a bit, blocks exactly, odd rows, no elements.
-SHAPES = ((1, 1), (67, 1), (1, 131), (3, 300), (4, 256), (5, 27), (0, 5), (2, 0))
+# Rows and columns: one element, a vector, one row, a block and a bit, blocks exactly, odd rows.
+SHAPES = ((1, 1), (67, 1), (1, 131), (3, 300), (4, 256), (5, 27))
 
 
 def _mixed(name, weight, first, second, alone):
@@ -148,7 +148,5 @@ def values(rng):
 @pytest.mark.parametrize("recipe", ALL)
 def test_every_recipe_and_rule_gives_the_eager_bits(recipe, rule, rng, values):
     for dtype, shape in itertools.product(DTYPES, SHAPES):
-        if 0 in shape and dtype is not torch.float32:
-            continue
         steps = list(gradients(rng, shape, dtype, 5))
         assert compared(ALL[recipe], RULES[rule], values(shape), steps) == [], (dtype, shape)
