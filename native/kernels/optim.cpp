@@ -14,16 +14,19 @@ struct Codec {
   Encode encode;
 };
 
-// By Storage; bfloat16 has a second entry for words.
+template <class Element>
+constexpr Codec elements = {decode_elements<Element>, encode_elements<Element>};
+
+// By Storage.
 const Codec codecs[] = {
-    {decode_float32, encode_float32},
-    {decode_float16, encode_float16},
-    {decode_bfloat16, encode_bfloat16<true>},
-    {decode_pair, encode_pair},
-    {decode_remainder<Low8, 8>, encode_remainder<Low8, 8>},
-    {decode_remainder<Low16, 0>, encode_remainder<Low16, 0>},
-    {decode_master, encode_master<true>},
-    {decode_master, encode_master<false>},
+    elements<Float32Element>,
+    elements<Float16Element>,
+    elements<Bfloat16Element<true>>,
+    elements<PairElement>,
+    elements<RemainderElement<8>>,
+    elements<RemainderElement<16>>,
+    elements<MasterElement<true>>,
+    elements<MasterElement<false>>,
     {decode_log<8>, encode_log<8>},
     {decode_log<4>, encode_log<4>},
     {decode_signed<8>, encode_scaled<8>},
@@ -33,10 +36,10 @@ const Codec codecs[] = {
 };
 static_assert(sizeof codecs / sizeof *codecs == static_cast<int>(Storage::count));
 
+bool takes_words(const OptimSlot& slot) { return slot.storage == Storage::bfloat16 && slot.draw != Draw::nearest; }
+
 Codec codec_of(const OptimSlot& slot) {
-  if (slot.storage == Storage::bfloat16 && slot.draw != Draw::nearest)
-    return {decode_bfloat16, encode_bfloat16<false>};
-  return codecs[static_cast<int>(slot.storage)];
+  return takes_words(slot) ? elements<Bfloat16Element<false>> : codecs[static_cast<int>(slot.storage)];
 }
 
 // What a block is stepped in.
@@ -45,7 +48,7 @@ struct Buffers {
   alignas(64) float x[3][optim_block];  // weight and moments
   alignas(64) float back[optim_block], reference[optim_block];
   alignas(64) uint32_t half[optim_block];  // words of rounding to nearest
-  Words words;
+  Words words[3];
   // Copies of components where a row ends within a block.
   alignas(64) uint8_t spare[7][optim_block * sizeof(float)];
 };
@@ -53,14 +56,15 @@ struct Buffers {
 // ---- rules: src/mezzotint/optim/rules.py -------------------------------------------------------------------
 using Step = void (*)(const OptimHyper& h, float* w, const float* g, float* m, float* v);
 
-void step_adam(const OptimHyper& h, float* w, const float* gradient, float* m, float* v) {
-  MZ_EACH(i) {
-    const float g = gradient[i] + h.l2 * w[i];
-    m[i] = h.keep1 * m[i] + h.add1 * g;
-    v[i] = h.keep2 * v[i] + h.add2 * (g * g);
-    const float update = h.rate * (m[i] / (__builtin_sqrtf(v[i]) * h.root + h.eps));
-    w[i] = w[i] - (update + h.decay * w[i]);
-  }
+MZ_INLINE void adam(const OptimHyper& h, float& w, float gradient, float& m, float& v) {
+  const float g = gradient + h.l2 * w;
+  m = h.keep1 * m + h.add1 * g;
+  v = h.keep2 * v + h.add2 * (g * g);
+  const float update = h.rate * (m / (__builtin_sqrtf(v) * h.root + h.eps));
+  w = w - (update + h.decay * w);
+}
+void step_adam(const OptimHyper& h, float* w, const float* g, float* m, float* v) {
+  MZ_EACH(i) adam(h, w[i], g[i], m[i], v[i]);
 }
 void step_lion(const OptimHyper& h, float* w, const float* g, float* m, float*) {
   MZ_EACH(i) {
@@ -105,11 +109,61 @@ void carry_momentum(const OptimHyper& h, float* w, const float* m, const float* 
 
 void read_gradient(const OptimJob& job, const uint8_t* from, float* g) {
   const SignedLevels none{};
-  const Decode decode = job.gradient_type == GradientType::float32    ? decode_float32
-                        : job.gradient_type == GradientType::bfloat16 ? decode_bfloat16
-                                                                      : decode_float16;
+  const Decode decode = job.gradient_type == GradientType::float32    ? decode_elements<Float32Element>
+                        : job.gradient_type == GradientType::bfloat16 ? decode_elements<Bfloat16Element<true>>
+                                                                      : decode_elements<Float16Element>;
   decode(none, {const_cast<uint8_t*>(from), nullptr}, nullptr, g);
   if (job.maximize) MZ_EACH(i) g[i] = -g[i];
+}
+
+// ---- Adam on elements that know neither blocks nor a reference: nothing passes through buffers ----------------
+struct ElementsOfAdam {
+  Stored w, m, v;
+  const float* g;
+  const uint32_t *words_w, *words_m, *words_v;
+};
+using FusedAdam = void (*)(const OptimHyper& hyper, const ElementsOfAdam& elements);
+
+template <class W, class M, class V>
+void fused_adam(const OptimHyper& hyper, const ElementsOfAdam& elements) {
+  const OptimHyper h = hyper;  // copies: stores through the pointers cannot change them
+  const ElementsOfAdam e = elements;
+  MZ_EACH(i) {
+    float w = W::get(e.w, i), m = M::get(e.m, i), v = V::get(e.v, i);
+    adam(h, w, e.g[i], m, v);
+    V::put(e.v, i, v, e.words_v[i]);
+    M::put(e.m, i, m, e.words_m[i]);
+    W::put(e.w, i, w, e.words_w[i]);
+  }
+}
+
+// For the moments of the recipes; null for others.
+template <class W>
+FusedAdam fused_for(const OptimSlot& m, const OptimSlot& v) {
+  using Nearest = Bfloat16Element<true>;
+  using Random = Bfloat16Element<false>;
+  const auto are = [&](Storage first, Storage second, bool words) {
+    return m.storage == first && v.storage == second && takes_words(m) == words && takes_words(v) == words;
+  };
+  if (are(Storage::float32, Storage::float32, false)) return fused_adam<W, Float32Element, Float32Element>;
+  if (are(Storage::bfloat16, Storage::bfloat16, false)) return fused_adam<W, Nearest, Nearest>;
+  if (are(Storage::bfloat16, Storage::bfloat16, true)) return fused_adam<W, Random, Random>;
+  if (are(Storage::bfloat16, Storage::pair, false)) return fused_adam<W, Nearest, PairElement>;
+  return nullptr;
+}
+FusedAdam fused_of(const OptimJob& job) {
+  if (job.rule != OptimRule::adam || job.carries) return nullptr;
+  const OptimSlot &w = job.slot[0], &m = job.slot[1], &v = job.slot[2];
+  switch (w.storage) {
+    case Storage::float32: return fused_for<Float32Element>(m, v);
+    case Storage::bfloat16:
+      return takes_words(w) ? fused_for<Bfloat16Element<false>>(m, v) : fused_for<Bfloat16Element<true>>(m, v);
+    case Storage::pair: return fused_for<PairElement>(m, v);
+    case Storage::remainder8: return fused_for<RemainderElement<8>>(m, v);
+    case Storage::remainder16: return fused_for<RemainderElement<16>>(m, v);
+    case Storage::master_bfloat16: return fused_for<MasterElement<true>>(m, v);
+    default: return nullptr;
+  }
 }
 
 // ---- one block ---------------------------------------------------------------------------------------------
@@ -117,11 +171,12 @@ struct Plan {
   const OptimJob& job;
   Codec codec[3];
   Step step;
+  FusedAdam fused;  // if there is one
   bool ratio, needs_reference;  // whether the first moment is coded relative to the second; or the carry asks
 };
 
 Plan plan_of(const OptimJob& job) {
-  Plan plan{job, {}, step_of(job.rule), false, false};
+  Plan plan{job, {}, step_of(job.rule), fused_of(job), false, false};
   for (int s = 0; s <= job.n_moments; s++) plan.codec[s] = codec_of(job.slot[s]);
   const Storage first = job.slot[1].storage;
   plan.ratio = job.n_moments == 2 && (first == Storage::ratio8 || first == Storage::ratio4);
@@ -140,21 +195,22 @@ void decode_all(const Plan& plan, const Place& at, Buffers& b) {
   const auto decode = [&](int s) {
     plan.codec[s].decode(plan.job.slot[s].levels, at.stored[s], b.reference, b.x[s]);
   };
-  read_gradient(plan.job, at.gradient, b.g);
   decode(0);
   if (plan.job.n_moments == 2) decode(2);
   if (plan.ratio) root_of(b.x[2], plan.job.hyper.root_before, b.reference);
   if (plan.job.n_moments >= 1) decode(1);
 }
 
-// Stores a slot; `back` is what can be read back.
-void encode_slot(const Plan& plan, const Place& at, int s, Buffers& b) {
+const uint32_t* words_of(const Plan& plan, const Place& at, int s, Buffers& b) {
   const OptimSlot& slot = plan.job.slot[s];
-  const uint32_t* words = slot.draw == Draw::nearest ? b.half
-                          : slot.draw == Draw::stochastic
-                              ? stochastic_words(b.words, plan.job, slot.stream, at.element)
-                              : dithered_words(b.words, plan.job, s, at.element);
-  plan.codec[s].encode({slot.levels, at.stored[s], words, b.reference, at.count}, b.x[s], b.back);
+  if (slot.draw == Draw::nearest) return b.half;
+  if (slot.draw == Draw::stochastic) return stochastic_words(b.words[s], plan.job, slot.stream, at.element);
+  return dithered_words(b.words[s], plan.job, s, at.element);
+}
+
+void encode_slot(const Plan& plan, const Place& at, int s, Buffers& b) {
+  plan.codec[s].encode(
+      {plan.job.slot[s].levels, at.stored[s], words_of(plan, at, s, b), b.reference, at.count}, b.x[s], b.back);
 }
 
 // The second moment first, as the first one may be coded relative to what was stored; the weight last.
@@ -173,6 +229,12 @@ void encode_all(const Plan& plan, const Place& at, Buffers& b) {
 }
 
 void run_block(const Plan& plan, const Place& at, Buffers& b) {
+  read_gradient(plan.job, at.gradient, b.g);
+  if (plan.fused) {
+    plan.fused(plan.job.hyper, {at.stored[0], at.stored[1], at.stored[2], b.g, words_of(plan, at, 0, b),
+                                words_of(plan, at, 1, b), words_of(plan, at, 2, b)});
+    return;
+  }
   decode_all(plan, at, b);
   plan.step(plan.job.hyper, b.x[0], b.g, b.x[1], b.x[2]);
   encode_all(plan, at, b);

@@ -6,8 +6,6 @@
 namespace mezzotint::MZ_NS {
 
 typedef uint16_t Bits16 __attribute__((may_alias));
-typedef int16_t Low16 __attribute__((may_alias));
-typedef int8_t Low8 __attribute__((may_alias));
 typedef float Wide __attribute__((may_alias));
 
 MZ_INLINE uint32_t bits_of(float x) { return __builtin_bit_cast(uint32_t, x); }
@@ -18,16 +16,14 @@ inline constexpr uint32_t infinity_bits = 0x7F800000u;
 
 MZ_INLINE float widened(uint16_t high) { return float_of(static_cast<uint32_t>(high) << 16); }
 
-// Adds `up` to the low half and cuts it off; NaN and infinity are kept.
-MZ_INLINE uint16_t bfloat16_of(uint32_t bits, uint32_t up) {
-  const uint32_t size = size_bits(bits);
-  const uint32_t kept = size > infinity_bits ? bits | 0x400000u : size == infinity_bits ? bits : bits + up;
-  return static_cast<uint16_t>(kept >> 16);
+// Rounds to bfloat16: adds `up` to the low half and cuts it off. NaN is kept; infinity has no low bits that could carry.
+MZ_INLINE float cut(float x, uint32_t up) {
+  const uint32_t kept = x == x ? bits_of(x) + up : bits_of(x) | 0x400000u;
+  return float_of(kept & 0xFFFF0000u);
 }
-MZ_INLINE uint16_t nearest_bfloat16(float x) {
-  const uint32_t bits = bits_of(x);
-  return bfloat16_of(bits, ((bits >> 16) & 1) + 0x7FFFu);
-}
+MZ_INLINE uint32_t half_up(float x) { return ((bits_of(x) >> 16) & 1) + 0x7FFFu; }
+MZ_INLINE float cut_to_nearest(float x) { return cut(x, half_up(x)); }
+MZ_INLINE uint16_t upper_half(float x) { return static_cast<uint16_t>(bits_of(x) >> 16); }
 
 // A product with 2^112 turns the exponent of float16 into that of float32, also where it is denormal.
 MZ_INLINE float widened_float16(uint16_t half) {
@@ -51,35 +47,80 @@ struct Stored {
   uint8_t* beside;
 };
 
-// ---- decode: components to float32 -------------------------------------------------------------------
-inline void decode_float32(const SignedLevels&, const Stored& s, const float*, float* x) {
-  const Wide* in = reinterpret_cast<const Wide*>(s.main);
-  MZ_EACH(i) x[i] = in[i];
-}
-inline void decode_float16(const SignedLevels&, const Stored& s, const float*, float* x) {
-  const Bits16* in = reinterpret_cast<const Bits16*>(s.main);
-  MZ_EACH(i) x[i] = widened_float16(in[i]);
-}
-inline void decode_bfloat16(const SignedLevels&, const Stored& s, const float*, float* x) {
-  const Bits16* in = reinterpret_cast<const Bits16*>(s.main);
-  MZ_EACH(i) x[i] = widened(in[i]);
-}
-inline void decode_pair(const SignedLevels&, const Stored& s, const float*, float* x) {
-  const Bits16 *high = reinterpret_cast<const Bits16*>(s.main), *low = reinterpret_cast<const Bits16*>(s.beside);
-  MZ_EACH(i) x[i] = widened(high[i]) + widened(low[i]);
-}
-template <class Low, int DROPPED>
-inline void decode_remainder(const SignedLevels&, const Stored& s, const float*, float* x) {
-  const Bits16* high = reinterpret_cast<const Bits16*>(s.main);
-  const Low* low = reinterpret_cast<const Low*>(s.beside);
-  MZ_EACH(i) x[i] = float_of((static_cast<uint32_t>(high[i]) << 16) + (static_cast<uint32_t>(int32_t{low[i]}) << DROPPED));
-}
-inline void decode_master(const SignedLevels&, const Stored& s, const float*, float* x) {
-  const Wide* in = reinterpret_cast<const Wide*>(s.beside);
-  MZ_EACH(i) x[i] = in[i];
-}
+// ---- storage of single elements: get one, put one; put gives back what can be read ------------------------
+// A word is 2^31 where rounding is to nearest.
+struct Float32Element {
+  static MZ_INLINE float get(Stored s, int i) { return reinterpret_cast<const Wide*>(s.main)[i]; }
+  static MZ_INLINE float put(Stored s, int i, float x, uint32_t) { return reinterpret_cast<Wide*>(s.main)[i] = x; }
+};
+struct Float16Element {
+  static MZ_INLINE float get(Stored s, int i) { return widened_float16(reinterpret_cast<const Bits16*>(s.main)[i]); }
+  static MZ_INLINE float put(Stored s, int i, float x, uint32_t) {
+    return widened_float16(reinterpret_cast<Bits16*>(s.main)[i] = nearest_float16(x));
+  }
+};
+template <bool NEAREST>
+struct Bfloat16Element {
+  static MZ_INLINE float get(Stored s, int i) { return widened(reinterpret_cast<const Bits16*>(s.main)[i]); }
+  static MZ_INLINE float put(Stored s, int i, float x, uint32_t word) {
+    const float high = NEAREST ? cut_to_nearest(x) : cut(x, word >> 16);
+    reinterpret_cast<Bits16*>(s.main)[i] = upper_half(high);
+    return high;
+  }
+};
+struct PairElement {
+  static MZ_INLINE float get(Stored s, int i) {
+    return widened(reinterpret_cast<const Bits16*>(s.main)[i]) + widened(reinterpret_cast<const Bits16*>(s.beside)[i]);
+  }
+  static MZ_INLINE float put(Stored s, int i, float x, uint32_t) {
+    const float high = cut_to_nearest(x), rest = size_bits(bits_of(high)) < infinity_bits ? x - high : 0.0f;
+    const float low = float_of((bits_of(rest) + half_up(rest)) & 0xFFFF0000u);  // never NaN
+    reinterpret_cast<Bits16*>(s.main)[i] = upper_half(high);
+    reinterpret_cast<Bits16*>(s.beside)[i] = upper_half(low);
+    return high + low;
+  }
+};
+// The nearest bfloat16 (of two, that of larger size) and the bits that it leaves, as a signed integer.
+template <int BITS>
+struct LowBits {
+  typedef int8_t Type __attribute__((may_alias));
+};
+template <>
+struct LowBits<16> {
+  typedef int16_t Type __attribute__((may_alias));
+};
+template <int BITS>
+struct RemainderElement {
+  using Low = typename LowBits<BITS>::Type;
+  static constexpr int DROPPED = 16 - BITS;
+  static MZ_INLINE float get(Stored s, int i) {
+    const int32_t low = reinterpret_cast<const Low*>(s.beside)[i];
+    return joined(static_cast<uint32_t>(reinterpret_cast<const Bits16*>(s.main)[i]) << 16, low);
+  }
+  static MZ_INLINE float put(Stored s, int i, float x, uint32_t word) {
+    const uint32_t bits = bits_of(x), up = DROPPED ? word >> (DROPPED ? 32 - DROPPED : 0) : 0;
+    const uint32_t kept = (bits + up) & ~((1u << DROPPED) - 1);
+    const bool finite = size_bits(bits) < infinity_bits;
+    const uint32_t high = finite ? (kept + 0x8000u) & 0xFFFF0000u : bits_of(cut(x, 0));
+    const int32_t low = finite ? static_cast<int32_t>(kept - high) >> DROPPED : 0;
+    reinterpret_cast<Bits16*>(s.main)[i] = static_cast<uint16_t>(high >> 16);
+    reinterpret_cast<Low*>(s.beside)[i] = static_cast<Low>(low);
+    return joined(high, low);
+  }
+  static MZ_INLINE float joined(uint32_t high, int32_t low) {
+    return float_of(high + (static_cast<uint32_t>(low) << DROPPED));
+  }
+};
+template <bool BFLOAT16>
+struct MasterElement {
+  static MZ_INLINE float get(Stored s, int i) { return reinterpret_cast<const Wide*>(s.beside)[i]; }
+  static MZ_INLINE float put(Stored s, int i, float x, uint32_t) {
+    reinterpret_cast<Bits16*>(s.main)[i] = BFLOAT16 ? upper_half(cut_to_nearest(x)) : nearest_float16(x);
+    return reinterpret_cast<Wide*>(s.beside)[i] = x;
+  }
+};
 
-// ---- encode: float32 to components, and what can be read back -------------------------------------------
+// ---- blocks of elements ------------------------------------------------------------------------------------
 struct Encoding {
   const SignedLevels& levels;
   Stored to;
@@ -88,68 +129,17 @@ struct Encoding {
   int count;               // elements of the block that exist
 };
 
-inline void encode_float32(const Encoding& e, const float* x, float* back) {
-  Wide* out = reinterpret_cast<Wide*>(e.to.main);
-  MZ_EACH(i) {
-    out[i] = x[i];
-    back[i] = x[i];
-  }
+template <class Element>
+inline void decode_elements(const SignedLevels&, const Stored& from, const float*, float* x) {
+  const Stored s = from;
+  MZ_EACH(i) x[i] = Element::get(s, i);
 }
-inline void encode_float16(const Encoding& e, const float* x, float* back) {
-  Bits16* out = reinterpret_cast<Bits16*>(e.to.main);
-  MZ_EACH(i) {
-    const uint16_t half = nearest_float16(x[i]);
-    out[i] = half;
-    back[i] = widened_float16(half);
-  }
-}
-template <bool NEAREST>
-inline void encode_bfloat16(const Encoding& e, const float* x, float* back) {
-  Bits16* out = reinterpret_cast<Bits16*>(e.to.main);
+// `back` is what can be read back.
+template <class Element>
+inline void encode_elements(const Encoding& e, const float* x, float* back) {
+  const Stored s = e.to;
   const uint32_t* words = e.words;
-  MZ_EACH(i) {
-    const uint16_t high = NEAREST ? nearest_bfloat16(x[i]) : bfloat16_of(bits_of(x[i]), words[i] >> 16);
-    out[i] = high;
-    back[i] = widened(high);
-  }
-}
-inline void encode_pair(const Encoding& e, const float* x, float* back) {
-  Bits16 *high = reinterpret_cast<Bits16*>(e.to.main), *low = reinterpret_cast<Bits16*>(e.to.beside);
-  MZ_EACH(i) {
-    const uint16_t main = nearest_bfloat16(x[i]);
-    const float wide = widened(main);
-    const uint16_t rest = nearest_bfloat16(size_bits(bits_of(wide)) < infinity_bits ? x[i] - wide : 0.0f);
-    high[i] = main;
-    low[i] = rest;
-    back[i] = wide + widened(rest);
-  }
-}
-// The nearest bfloat16 (of two, that of larger size) and the bits that it leaves, as a signed integer.
-template <class Low, int DROPPED>
-inline void encode_remainder(const Encoding& e, const float* x, float* back) {
-  Bits16* high = reinterpret_cast<Bits16*>(e.to.main);
-  Low* low = reinterpret_cast<Low*>(e.to.beside);
-  const uint32_t* words = e.words;
-  MZ_EACH(i) {
-    const uint32_t bits = bits_of(x[i]), up = DROPPED ? words[i] >> (DROPPED ? 32 - DROPPED : 0) : 0;
-    const uint32_t kept = (bits + up) & ~((1u << DROPPED) - 1);
-    const bool finite = size_bits(bits) < infinity_bits;
-    const uint32_t top = finite ? (kept + 0x8000u) >> 16 : nearest_bfloat16(x[i]);
-    const int32_t rest = finite ? static_cast<int32_t>(kept - (top << 16)) >> DROPPED : 0;
-    high[i] = static_cast<uint16_t>(top);
-    low[i] = static_cast<Low>(rest);
-    back[i] = float_of((top << 16) + (static_cast<uint32_t>(rest) << DROPPED));
-  }
-}
-template <bool BFLOAT16>
-inline void encode_master(const Encoding& e, const float* x, float* back) {
-  Bits16* visible = reinterpret_cast<Bits16*>(e.to.main);
-  Wide* master = reinterpret_cast<Wide*>(e.to.beside);
-  MZ_EACH(i) {
-    visible[i] = BFLOAT16 ? nearest_bfloat16(x[i]) : nearest_float16(x[i]);
-    master[i] = x[i];
-    back[i] = x[i];
-  }
+  MZ_EACH(i) back[i] = Element::put(s, i, x[i], words[i]);
 }
 
 }  // namespace mezzotint::MZ_NS
