@@ -49,6 +49,7 @@ struct Buffers {
   alignas(64) float back[optim_block], reference[optim_block];
   alignas(64) uint32_t half[optim_block];  // words of rounding to nearest
   Words words[3];
+  RoundKeys keys;
   // Copies of components where a row ends within a block.
   alignas(64) uint8_t spare[7][optim_block * sizeof(float)];
 };
@@ -204,7 +205,7 @@ void decode_all(const Plan& plan, const Place& at, Buffers& b) {
 const uint32_t* words_of(const Plan& plan, const Place& at, int s, Buffers& b) {
   const OptimSlot& slot = plan.job.slot[s];
   if (slot.draw == Draw::nearest) return b.half;
-  if (slot.draw == Draw::stochastic) return stochastic_words(b.words[s], plan.job, slot.stream, at.element);
+  if (slot.draw == Draw::stochastic) return stochastic_words(b.words[s], plan.job, b.keys, slot.stream, at.element);
   return dithered_words(b.words[s], plan.job, s, at.element);
 }
 
@@ -281,6 +282,7 @@ void step(const OptimJob& job, int64_t begin, int64_t end) {
   const Plan plan = plan_of(job);
   const int64_t per_row = blocks_per_row(job.length);
   Buffers buffers;
+  buffers.keys = round_keys(job.seed);
   MZ_EACH(i) buffers.half[i] = 0x80000000u;
   for (int64_t at = begin; at < end; at++) {
     const int64_t row = at / per_row, block = at % per_row, left = job.length - block * optim_block;
