@@ -1,4 +1,4 @@
-"""Would catch: an optimizer step that depends on threads or instruction sets, reads past a row, or races (caught: TODO).
+"""Would catch: optimizer steps that depend on threads or instruction sets, races (caught: TODO).
 
 Runs without torch, so that the sanitizers see it: NumPy arrays stand in for tensors.
 """

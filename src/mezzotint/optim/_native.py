@@ -7,7 +7,6 @@ and any number of threads (see docs/numerics.md).
 from __future__ import annotations
 
 from dataclasses import astuple
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,6 @@ def _rule_name(rule: Rule) -> str | None:
     return {AdamRule: "adam", LionRule: "lion"}.get(type(rule))
 
 
-@cache
 def _storage(codec: TensorCodec) -> str | None:
     """Name a codec as the kernels do; None for one that they do not know."""
     kind = type(codec)
@@ -96,7 +94,6 @@ def _storage(codec: TensorCodec) -> str | None:
     return _PLAIN.get(kind)
 
 
-@cache
 def _levels(codec: TensorCodec) -> tuple[Any, float, float, float]:
     """Give the table of signed codes, its limit, its curve and limit * (curve - 1)."""
     levels = getattr(codec, "levels", None)
