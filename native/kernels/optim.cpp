@@ -284,8 +284,9 @@ void step(const OptimJob& job, int64_t begin, int64_t end) {
   Buffers buffers;
   buffers.keys = round_keys(job.seed);
   MZ_EACH(i) buffers.half[i] = 0x80000000u;
+  int64_t row = begin / per_row, block = begin % per_row;
   for (int64_t at = begin; at < end; at++) {
-    const int64_t row = at / per_row, block = at % per_row, left = job.length - block * optim_block;
+    const int64_t left = job.length - block * optim_block;
     Place place{at_block(job.gradient, row, block), {}, 0, static_cast<int>(left < optim_block ? left : optim_block)};
     place.element = job.first + static_cast<uint64_t>(row * job.length + block * optim_block);
     for (int s = 0; s <= job.n_moments; s++)
@@ -299,6 +300,10 @@ void step(const OptimJob& job, int64_t begin, int64_t end) {
       run_block(plan, place, buffers);
     else
       run_short_block(plan, place, buffers);
+    if (++block == per_row) {
+      block = 0;
+      row++;
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-"""Would catch: optimizer steps that depend on threads or instruction sets, races (caught: TODO).
+"""Would catch: optimizer steps that depend on threads or instruction sets (caught: scales of one set, lost jobs).
 
 Runs without torch, so that the sanitizers see it: NumPy arrays stand in for tensors.
 """

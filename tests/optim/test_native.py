@@ -1,4 +1,8 @@
-"""Would catch: a tensor silently left behind or read beyond its end by the native backend (caught: TODO)."""
+"""Would catch: a tensor that the native backend leaves behind, or reads and writes beyond its end.
+
+Caught: half bytes behind a row that are not cleared, rows of half bytes taken for one, a size that is not
+checked, versions that stay, copies that are not copied back, kernels run although the reference is chosen.
+"""
 
 import dataclasses
 
