@@ -29,6 +29,7 @@ def ordered(a, b):
 def where_finite(function, a, b):
     """Operands and parts of all results that did not overflow; the others must have no low part."""
     hi, lo = function(a, b)
+    assert hi.dtype == lo.dtype == a.dtype
     finite = np.isfinite(hi)
     assert (lo[~finite] == 0).all()
     assert np.isfinite(lo).all()

@@ -61,7 +61,7 @@ def test_errors_stay_within_their_bounds_and_come_near_them(rng, dtype, operatio
     reached = worst(result, expected)
     of_doubles = 4.0**11 * 2.0**-51
     assert reached <= BOUNDS[operation](unit_roundoff(dtype)) + of_doubles
-    assert reached >= REACHED[operation]
+    assert reached >= (0.75 if dtype is np.float32 else 1) * REACHED[operation]  # fewer samples
 
 
 @pytest.mark.parametrize("operation", ["grow", "add"])
