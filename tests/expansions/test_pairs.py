@@ -1,4 +1,10 @@
-"""Arithmetic on pairs: caught nothing yet."""
+"""Arithmetic on pairs: caught fast first sums, sloppy sums, lost low parts and cross terms, NaN from infinity.
+
+Those breaks were made on purpose in the sources and seen to fail here: grow by the fast sum alone, or without
+its old low part; add without its last error; scale in one step; mul with one cross term, or not normalised;
+products of zero and infinity; split not normalised, through float32, or with NaN for a low part; a forgotten
+unit; a self check that asks for any right sum; a factor that is overwritten.
+"""
 
 import numpy as np
 import pytest
