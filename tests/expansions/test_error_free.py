@@ -1,8 +1,8 @@
 """Error-free transformations: caught a short two_sum, lost guards, a wrong splitting factor, narrow products.
 
 Those breaks were made on purpose in the sources and seen to fail here: the error of two_sum from b alone; no
-zero where a sum, a fast sum or a product overflows; 2**s + 3, and a floored s, in the splitting; a factor that
-makes NumPy widen; no product of the low halves; operands of different formats.
+zero where a sum, a fast sum or a product overflows; 2**s + 3, and a floored s, in the splitting; a factor
+that makes NumPy widen; no product of the low halves; operands of different formats.
 """
 
 import numpy as np

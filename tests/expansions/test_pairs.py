@@ -1,4 +1,4 @@
-"""Arithmetic on pairs: caught fast first sums, sloppy sums, lost low parts and cross terms, NaN from infinity.
+"""Arithmetic on pairs: caught fast first sums, sloppy sums, lost low parts, lost cross terms, spread NaN.
 
 Those breaks were made on purpose in the sources and seen to fail here: grow by the fast sum alone, or without
 its old low part; add without its last error; scale in one step; mul with one cross term, or not normalised;
