@@ -95,7 +95,8 @@ def arithmetic(*operands: Any) -> AbstractContextManager[Any]:  # noqa: ANN401 -
             raise FormatError(
                 f"operands came as {', '.join(found)}; an operation rounds to one format: convert them to it"
             )
-    if precision(first.dtype) < 8 and _is_torch(first.dtype):
+    is_float8 = precision(first.dtype) < 8
+    if is_float8 and _is_torch(first.dtype):
         raise FormatError(
             f"tensors came as {first.dtype}, for which torch has no arithmetic; "
             "use NumPy arrays of ml_dtypes, or bfloat16 tensors"
