@@ -135,9 +135,9 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for _, p in pending:
             _check_gradient(p.grad)
-        tasks = [self._task(group, p) for group, p in pending if local(p).numel()]
-        self._dispatch.run(tasks)
-        self._finish([p for _, p in pending if local(p).numel()], tasks)
+        tasks = [self._task(group, p, p.grad) for group, p in pending]
+        self._dispatch.run([task for task in tasks if task.gradient.numel()])
+        self._finish([p for _, p in pending], tasks)
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -237,7 +237,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
 
     # ------------------------------------------------------------------ one parameter
 
-    def _task(self, group: Group, p: Tensor) -> Task:
+    def _task(self, group: Group, p: Tensor, gradient: Tensor) -> Task:
         """Gather what one step of one parameter needs; its state is made at the first one."""
         recipe, rule, extent = self._recipe(group, p), self._rule(group), extent_of(p)
         state = self.state[p]
@@ -257,7 +257,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             hyper=self._hyper(group, step),
             weight=weight,
             moments=tuple(_parts(state, name, codec.components, extent) for name, codec in names_and_codecs),
-            gradient=_matrix(local(p.grad), extent),
+            gradient=_matrix(local(gradient), extent),
             maximize=group["maximize"],
             seed=group["seed"],
             step=step,
@@ -338,7 +338,7 @@ def _parts(state: dict[str, Tensor], name: str, components: tuple[Component, ...
 
 def _matrix(tensor: Tensor, extent: Extent) -> Tensor:
     """View a local tensor as rows, whatever its own shape."""
-    return tensor.view(extent.rows, -1) if tensor.is_contiguous() else tensor.reshape(extent.rows, -1)
+    return tensor.reshape(extent.rows, tensor.numel() // max(extent.rows, 1))
 
 
 def _zeros(p: Tensor, component: Component, extent: Extent) -> Tensor:
