@@ -12,7 +12,7 @@ from mezzotint.errors import ParameterError
 from mezzotint.optim._backends import Dispatch
 from mezzotint.optim.codecs import Component, Parts, refresh
 from mezzotint.optim.recipes import RECIPES, Recipe, recipe_named
-from mezzotint.optim.rules import Hyper, Rule
+from mezzotint.optim.rules import Hyper, Rule, RuleName
 from mezzotint.optim.sharding import Extent, distributed_like, extent_of, local
 from mezzotint.optim.task import Task
 
@@ -264,6 +264,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             number=self._numbers[id(p)],
             first=extent.first_element,
             bf16=group["arithmetic"] == "bf16" and recipe.arithmetic_bf16,
+            decay_style=group.get("weight_decay_style", "compact"),
         )
 
     def _finish(self, params: list[Tensor], tasks: list[Task]) -> None:
@@ -325,6 +326,10 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             raise ParameterError(
                 f"arithmetic 'bf16' came with recipe {recipe.name!r}; it is defined for {defined}"
             )
+        if group["arithmetic"] == "bf16" and self._rule(group).name is not RuleName.ADAM:
+            raise ParameterError(
+                "arithmetic 'bf16' came with a rule that is not Adam's; use arithmetic='fp32'"
+            )
         for p in group["params"]:
             self._recipe(group, p)
             extent_of(p)
@@ -361,10 +366,10 @@ def _check_gradient(gradient: Tensor) -> None:
 
 def _check_same_storage(group: Group, saved: Group) -> None:
     """Refuse to read states of one recipe as those of another."""
-    for key in ("recipe", "arithmetic"):
-        if key in saved and saved[key] != group[key]:
+    for key in ("recipe", "arithmetic", "weight_decay_style"):
+        if key in saved and saved[key] != group.get(key):
             raise ParameterError(
-                f"a state with {key} {saved[key]!r} came; this optimizer has {group[key]!r}: make it "
+                f"a state with {key} {saved[key]!r} came; this optimizer has {group.get(key)!r}: make it "
                 f"with the same {key}, or carry the state over with export_state and import_state"
             )
 
