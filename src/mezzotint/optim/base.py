@@ -109,6 +109,11 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
 
     # ------------------------------------------------------------------ torch's contract
 
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Say whether GradScaler may leave unscaling to `step`: it refuses gradients of float16 itself."""
+        return any(p.dtype is torch.float16 for group in self.param_groups for p in group["params"])
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401 - whatever the closure returns
         """Take one step.
@@ -135,7 +140,10 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for _, p in pending:
             _check_gradient(p.grad)
-        tasks = [self._task(group, p, p.grad) for group, p in pending]
+        if getattr(self, "found_inf", None):
+            return loss
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        tasks = [self._task(group, p, _unscaled(p.grad, scale)) for group, p in pending]
         self._dispatch.run([task for task in tasks if task.gradient.numel()])
         self._finish([p for _, p in pending], tasks)
         return loss
@@ -383,6 +391,11 @@ def _check_gradient(gradient: Tensor) -> None:
         )
     if gradient.is_complex():
         raise ParameterError("a complex gradient came; use real parameters, for instance torch.view_as_real")
+
+
+def _unscaled(gradient: Tensor, scale: Tensor | None) -> Tensor:
+    """Divide by the scale that GradScaler has set; it is a power of two."""
+    return gradient if scale is None else local(gradient).to(torch.float32) / scale.to(gradient.device)
 
 
 def _check_same_storage(group: Group, saved: Group) -> None:
