@@ -1,12 +1,13 @@
-"""Tensors: caught products not widened, infinite errors kept, unnormalised splits, float8 let in.
+"""Tensors: caught products not widened, infinite errors kept, unnormalised splits, broken graphs.
 
-Those breaks were made on purpose in the sources and seen to fail here.
+Those breaks, and float8 let in, were made on purpose in the sources and seen to fail here.
 """
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.testing
 import torch._inductor.config
 from tests.expansions.samples import any_bits, hard_pairs, name
 
@@ -103,6 +104,20 @@ def test_what_torch_cannot_add_is_refused():
         split(torch.ones(2), np.float16)
 
 
+def test_splitting_inside_a_compiled_step_takes_one_graph_for_all_tensors_and_one_per_float():
+    def decayed(v, rate):
+        return mul(v, split(rate, torch.bfloat16))
+
+    v = split(torch.ones(3), torch.bfloat16)
+    for kind, graphs in ((lambda rate: torch.tensor(rate, dtype=torch.float64), 1), (float, 3)):
+        torch._dynamo.reset()
+        counter = torch._dynamo.testing.CompileCounter()
+        compiled = torch.compile(decayed, fullgraph=True, backend=counter)
+        for rate in (0.9, 0.99, 0.999):
+            assert value(compiled(v, kind(rate))).equal(value(decayed(v, rate)))
+        assert counter.frame_count == graphs
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it imports its compiler
 @pytest.mark.parametrize("emulate", [False, True])
 def test_compiled_sums_keep_their_errors_only_if_casts_are_emulated(emulate):
@@ -114,14 +129,12 @@ def test_compiled_sums_keep_their_errors_only_if_casts_are_emulated(emulate):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_step_of_pairs_equals_the_eager_one_bit_for_bit(rng):
-    rate = split(0.999, torch.bfloat16)
-
-    def step(v, q):
-        return expansions.grow(mul(v, rate), q)
+    def step(v, q, rate):
+        return expansions.grow(mul(v, split(rate, torch.bfloat16)), q)
 
     v = tuple(tensor(part) for part in hard_pairs(rng, ml_dtypes.bfloat16, 5000, (-3, 4)))
     q = tensor(any_bits(rng, ml_dtypes.bfloat16, 5000))
     torch._dynamo.reset()
     with torch._inductor.config.patch(emulate_precision_casts=True):
-        compiled = torch.compile(step, fullgraph=True)(v, q)
-    assert all(torch.equal(part, other) for part, other in zip(step(v, q), compiled, strict=True))
+        compiled = torch.compile(step, fullgraph=True)(v, q, 0.999)
+    assert all(torch.equal(part, other) for part, other in zip(step(v, q, 0.999), compiled, strict=True))
