@@ -157,8 +157,8 @@ def _check(optimizer: LowPrecisionOptimizer, p: Tensor, state: dict[str, Any]) -
         if name not in state or state[name].shape != p.shape:
             found = tuple(state[name].shape) if name in state else "nothing"
             raise ParameterError(
-                f"state {name!r} came as {found}, the parameter has shape {tuple(p.shape)}; pass the state of "
-                "an optimizer with the same rule over the same parameters"
+                f"state {name!r} came as {found}, the parameter has shape {tuple(p.shape)}; "
+                "pass the state of an optimizer with the same rule over the same parameters"
             )
 
 
