@@ -144,8 +144,10 @@ void gap_squares_of(const Code& code, const uint8_t* const* tiles, int64_t n_til
   for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
     Counts counts;
     for (int64_t t = 0; t < n_tiles; t++)
+#pragma GCC unroll 4
       for (int g = 0; g < 4; g++)
         counts.add(code, bytes_at(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk));
+#pragma GCC unroll 4
     for (int part = 0; part < groups.per_chunk; part++)
       store(out + (chunk * groups.per_chunk + part) * 16, counts.squares(part));
   }
