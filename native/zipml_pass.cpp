@@ -75,11 +75,8 @@ class OnCodes {
     for (int64_t k = 0; k < rows_.K; k++) {
       const Weights& o = *outputs[static_cast<size_t>(k)];
       const int32_t* const sums = scratch.sums.get() + k * planes_ * tile_rows;
-      for (int64_t r = 0; r < tile_rows; r++) {
-        const int64_t sum = planes_ == 1 ? sums[r] : int64_t{256} * sums[r] + sums[tile_rows + r];
-        psi[k * tile_rows + r] =
-            static_cast<float>(o.base() + o.quantum * static_cast<double>(sum - mid_ * o.integer_sum));
-      }
+      kernels_.offsets(sums, planes_ == 2 ? sums + tile_rows : nullptr, static_cast<double>(mid_ * o.integer_sum), o.base(),
+                       o.quantum, psi + k * tile_rows);
     }
   }
   // c (K, 64) -> products.

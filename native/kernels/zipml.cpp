@@ -119,6 +119,15 @@ int64_t round_model(const DescentColumns& columns, double limit, double largest,
   return sum;
 }
 
+// ---- a step, row by row
+
+void offsets(const int32_t* high, const int32_t* low, double minus, double base, double quantum, float* psi) {
+  for (int64_t r = 0; r < tile_rows; r += 8) {
+    const F64 sum = low ? broadcast(256.0) * doubles_at(high + r) + doubles_at(low + r) : doubles_at(high + r);
+    store_narrow(psi + r, broadcast(base) + broadcast(quantum) * (sum - broadcast(minus)));
+  }
+}
+
 // ---- a step, column by column
 
 void collect(const int32_t* products, int64_t stride, int64_t n_slabs, const double* kappa, const int32_t* mid_sum,
@@ -207,7 +216,7 @@ void add(double* sums, const double* x, int64_t padded) {
 
 extern const ZipmlKernels zipml;
 const ZipmlKernels zipml = {
-    round_coefficients, collect, collect_floats, gradient, few_bits, update, totals, round_model, narrow, add,
+    offsets, round_coefficients, collect, collect_floats, gradient, few_bits, update, totals, round_model, narrow, add,
 };
 
 }  // namespace mezzotint::MZ_NS
