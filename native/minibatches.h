@@ -60,11 +60,13 @@ class TileRows {
     return {rows.loss, rows.K,   tile_rows, phi_.get(), psi.get(), nullptr,
             0.0,       y_.get(), rows.weights ? weights_.get() : nullptr, scratch_.get()};
   }
-  // Asks for what `of` reads of a tile.
-  static void prefetch_tile(const EpochRows& rows, int64_t tile) {
-    prefetch_rows(rows.phi, rows.K, rows.n_rows, tile);
-    prefetch_rows(rows.y, label_rows(rows.loss, rows.K), rows.n_rows, tile);
-    if (rows.weights) prefetch_rows(rows.weights, 1, rows.n_rows, tile);
+  // Asks for what `of` reads of the tiles of a slab.
+  static void prefetch_slab(const EpochRows& rows, const Slab& slab) {
+    for (int64_t t = 0; t < slab.count; t++) {
+      prefetch_rows(rows.phi, rows.K, rows.n_rows, slab.tiles[t]);
+      prefetch_rows(rows.y, label_rows(rows.loss, rows.K), rows.n_rows, slab.tiles[t]);
+      if (rows.weights) prefetch_rows(rows.weights, 1, rows.n_rows, slab.tiles[t]);
+    }
   }
   static int64_t count(const EpochRows& rows, int64_t tile) {
     return tile < 0 ? 0 : std::min(tile_rows, rows.n_rows - tile * tile_rows);

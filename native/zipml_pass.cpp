@@ -244,7 +244,7 @@ class Descent {
     const Slab here = batches_.slab(step, h), next = batches_.likely_next(step, h, n_workers_, here);
     double* const met = met_.get() + h * loss_lanes;
     std::fill(met, met + loss_lanes, 0.0);
-    for (int64_t t = 0; t < next.count; t++) TileRows::prefetch_tile(rows_, next.tiles[t]);
+    TileRows::prefetch_slab(rows_, next);
     for (int64_t t = 0; t < slab_tiles; t++)
       coefficients(w, t, t < here.count ? here.tiles[t] : -1, next.tiles[std::min(t, next.count - 1)], met);
     data_.products(here, next, w.c.get(), step, h, w.data, products_of(h));
