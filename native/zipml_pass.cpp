@@ -95,6 +95,9 @@ class OnCodes {
       out.mid_sum[k] = static_cast<int32_t>(mid_ * sum);
       out.total[k] = out.kappa[k] * sum;
     }
+    if (corrects_ && rows_.K == 1)
+      return products_.gradient_and_gaps(here, slab.count, data_.coding, rows_.padded, scratch.integers.get(), out.products,
+                                         ahead, out.gap_squares);
     products_.gradient(here, slab.count, data_.coding, rows_.padded, scratch.integers.get(), rows_.K, out.products, ahead);
     if (corrects_) products_.gap_squares(here, slab.count, data_.coding, rows_.padded, out.gap_squares);
   }

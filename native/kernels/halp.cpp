@@ -88,9 +88,11 @@ void margins(const uint8_t* tile, const Coding& coding, int64_t padded, const in
   with_coding(coding, [&](const auto& code) { margins_of(code, tile, padded, z, K, sums, next); });
 }
 
-template <class Code, int C>
+// With gap_squares if `gaps`: what they look at is in the registers anyway.
+template <class Code, int C, bool gaps = false>
 MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int64_t n_tiles, int64_t padded,
-                             const int8_t* c, int32_t* products, const uint8_t* const* next) {
+                             const int8_t* c, int32_t* products, const uint8_t* const* next,
+                             int32_t* gap_squares = nullptr) {
   constexpr int per_chunk = line_groups(Code::bits);
   const RowGroups<Code::bits> groups(padded);
   for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
@@ -99,13 +101,15 @@ MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int6
     for (auto& sums : total)
 #pragma GCC unroll 8
       for (auto& sum : sums) sum = zero();
+    [[maybe_unused]] GapCounts<Code> counts;
     for (int64_t t = 0; t < n_tiles; t++) {
 #pragma GCC unroll 4
       for (int g = 0; g < 4; g++) {
         if (next && g >= groups_ahead) groups.prefetch_chunk(next[t], g, chunk);
+        const uint8_t *const line = tiles[t] + groups.line(g, chunk), *const odd = tiles[t] + groups.odd(g, chunk);
         Bytes columns[per_chunk];
-        transposed_codes(code, line_of_columns<Code::bits>(tiles[t] + groups.line(g, chunk)),
-                         tiles[t] + groups.odd(g, chunk), columns);
+        transposed_codes(code, line_of_columns<Code::bits>(line), odd, columns);
+        if constexpr (gaps) counts.add(code, bytes_at(line), odd);
 #pragma GCC unroll 4
         for (int part = 0; part < per_chunk; part++)
 #pragma GCC unroll 8
@@ -118,6 +122,10 @@ MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int6
     for (int part = 0; part < per_chunk; part++)
 #pragma GCC unroll 8
       for (int k = 0; k < C; k++) store(products + k * padded + (chunk * per_chunk + part) * 16, total[part][k]);
+    if constexpr (gaps)
+#pragma GCC unroll 4
+      for (int part = 0; part < per_chunk; part++)
+        store(gap_squares + (chunk * per_chunk + part) * 16, counts.squares(part));
   }
 }
 
@@ -135,6 +143,13 @@ void gradient_of(const Code& code, const uint8_t* const* tiles, int64_t n_tiles,
 void gradient(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded, const int8_t* c,
               int64_t K, int32_t* products, const uint8_t* const* next) {
   with_coding(coding, [&](const auto& code) { gradient_of(code, tiles, n_tiles, padded, c, K, products, next); });
+}
+
+void gradient_and_gaps(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded,
+                       const int8_t* c, int32_t* products, const uint8_t* const* next, int32_t* gap_squares) {
+  with_coding(coding, [&]<class Code>(const Code& code) {
+    slab_gradient<Code, 1, true>(code, tiles, n_tiles, padded, c, products, next, gap_squares);
+  });
 }
 
 template <class Code>
@@ -291,7 +306,7 @@ void add(float* sums, const float* x, int64_t padded) {
 
 extern const HalpKernels halp;
 const HalpKernels halp = {
-    margins, gradient, gap_squares, quantise, collect, collect_floats, descend, round, adopt, halve, add,
+    margins, gradient, gradient_and_gaps, gap_squares, quantise, collect, collect_floats, descend, round, adopt, halve, add,
 };
 
 }  // namespace mezzotint::MZ_NS
