@@ -1,4 +1,4 @@
-"""Visiting orders: caught a tile lost at the end, runs that always begin in the same places, whole minibatches as runs.
+"""Visiting orders: caught lost tiles, runs that begin where they always do, minibatches of a single run.
 
 Each was made in `mezzotint.linear.visiting`, one at a time, and seen to fail here.
 """

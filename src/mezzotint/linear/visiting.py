@@ -1,7 +1,7 @@
 """In which order a pass of descent visits the tiles of 16 rows: random runs of consecutive ones.
 
-Memory is read faster in order than at random, most of all where tiles are short; rows that lie together should be
-strangers for it (`mezzotint.packed.shuffled`). A minibatch still gathers rows from several places.
+Memory is read faster in order than at random, most of all where tiles are short; rows that lie together
+should be strangers for it (`mezzotint.packed.shuffled`). A minibatch still gathers rows from several places.
 """
 
 import numpy as np
