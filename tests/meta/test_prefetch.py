@@ -1,4 +1,4 @@
-"""Would catch: a prefetch outside native/prefetch.h, which GCC drops with the calls of a function around it."""
+"""Would catch: a prefetch outside native/prefetch.h; GCC drops calls of a function that only prefetches."""
 
 import pathlib
 
