@@ -19,11 +19,13 @@ from mezzotint.optim._triton_table import COLUMNS, Entry, Storage, rows_of, stor
 from mezzotint.optim.rules import Hyper
 from mezzotint.optim.task import Task
 
-__all__ = ["TritonBackend"]
+__all__ = ["LAUNCH_OPTIONS", "TritonBackend", "constants", "in_pieces", "optimizer_step", "written_by_launches"]
 
 _NUMBERS = tuple(field.name for field in fields(Hyper))
-_WORDS_PER_LAUNCH = 256
+_WORDS_PER_LAUNCH = 170
 _TABLES_KEPT = 64
+LAUNCH_OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
+"""Of every launch. A fused product and sum rounds once where all other backends round twice."""
 
 
 class TritonBackend:
@@ -162,7 +164,7 @@ def _launch(
     flags: tuple[bool, bool],
     step_numbers: tuple[Tensor | None, Tensor | None, int, list[float], int],
 ) -> None:
-    """Launch the kernel. Products and sums stay apart: a fused one rounds once where others round twice."""
+    """Launch the kernel over all tiles."""
     from mezzotint.optim._triton_kernels import step_kernel
 
     dynamic, steps, step, numbers, mask = step_numbers
@@ -178,20 +180,41 @@ def _launch(
             (len(entries) - 1).bit_length(),
             step,
             *numbers,
-            WEIGHT=plan.weight,
-            FIRST=plan.first,
-            SECOND=plan.second,
-            GRADIENT=plan.gradient,
-            RULE=plan.rule,
-            MAXIMIZE=plan.maximize,
-            CARRIES=plan.carries,
-            DYNAMIC=mask,
-            ROWS=plan.rows,
-            SHARED_WORDS=flags[1],
-            ALIGNED=flags[0],
-            num_warps=4,
-            enable_fp_fusion=False,
+            **constants(plan, *flags, mask),
+            **LAUNCH_OPTIONS,
         )
+
+
+def constants(plan: Storage, is_aligned: bool, shares_words: bool, dynamic: int) -> dict[str, Any]:
+    """Give what the kernel is compiled for.
+
+    Parameters
+    ----------
+    plan : Storage
+        How the parameters are stored.
+    is_aligned, shares_words : bool
+        What `Entry` says of all of them.
+    dynamic : int
+        Bit mask of the numbers that lie in memory.
+
+    Returns
+    -------
+    dict
+        The constant arguments of the kernel.
+    """
+    return {
+        "WEIGHT": plan.weight,
+        "FIRST": plan.first,
+        "SECOND": plan.second,
+        "GRADIENT": plan.gradient,
+        "RULE": plan.rule,
+        "MAXIMIZE": plan.maximize,
+        "CARRIES": plan.carries,
+        "DYNAMIC": dynamic,
+        "ROWS": plan.rows,
+        "SHARED_WORDS": shares_words,
+        "ALIGNED": is_aligned,
+    }
 
 
 def _on(device: torch.device) -> AbstractContextManager[object]:
@@ -215,8 +238,6 @@ def _copied(words: tuple[int, ...], device: torch.device) -> Tensor:
 def written_by_launches(words: tuple[int, ...], device: torch.device) -> Tensor:
     """Write a table by kernels that hold its words as arguments.
 
-    Triton compiles for the width of an integer argument, so words are moved to where all have 64 bits.
-
     Parameters
     ----------
     words : tuple of int
@@ -235,6 +256,24 @@ def written_by_launches(words: tuple[int, ...], device: torch.device) -> Tensor:
     table = torch.empty(n_launches * _WORDS_PER_LAUNCH, dtype=torch.int64, device=device)
     for first in range(0, len(words), _WORDS_PER_LAUNCH):
         chunk = words[first : first + _WORDS_PER_LAUNCH]
-        padded = chunk + (0,) * (_WORDS_PER_LAUNCH - len(chunk))
-        write_words[(1,)](table, first, tuple(word - (2**63 - 1) for word in padded))
+        write_words[(1,)](table, first, in_pieces(chunk + (0,) * (_WORDS_PER_LAUNCH - len(chunk))))
     return table[: len(words)]
+
+
+def in_pieces(words: tuple[int, ...]) -> tuple[int, ...]:
+    """Cut words into arguments for which Triton compiles one kernel only.
+
+    It compiles anew for integers that are 1, a multiple of 16 or wider than 32 bits: pieces are odd, from 3 on
+    and short.
+
+    Parameters
+    ----------
+    words : tuple of int
+        In [0, 2**63).
+
+    Returns
+    -------
+    tuple of int
+        Three per word: 21 bits each, doubled, plus 3.
+    """
+    return tuple(2 * (word >> shift & 0x1FFFFF) + 3 for word in words for shift in (0, 21, 42))

@@ -27,11 +27,15 @@ _STRIDE_1 = tl.constexpr(dither_stride(1))
 _STRIDE_2 = tl.constexpr(dither_stride(2))
 
 
-@triton.jit(do_not_specialize=["first", "words"])
-def write_words(table, first, words):
+@triton.jit(do_not_specialize=["first"])
+def write_words(table, first, pieces):
     """Write words of a table from arguments: unlike a copy from the host, a captured graph can repeat it."""
-    for k in tl.static_range(len(words)):
-        tl.store(table + first + k, words[k].to(tl.int64) + 0x7FFFFFFFFFFFFFFF)
+    for k in tl.static_range(len(pieces) // 3):
+        low, middle, high = pieces[3 * k], pieces[3 * k + 1], pieces[3 * k + 2]
+        word = (low.to(tl.int64) >> 1) - 1
+        word += ((middle.to(tl.int64) >> 1) - 1) << 21
+        word += ((high.to(tl.int64) >> 1) - 1) << 42
+        tl.store(table + first + k, word)
 
 
 @triton.jit
@@ -77,7 +81,7 @@ def positions(tile, n_blocks, length, ROWS: tl.constexpr, ALIGNED: tl.constexpr)
 
 
 @triton.jit
-def _number(dynamic, numbers, value, DYNAMIC: tl.constexpr, COLUMN: tl.constexpr):
+def _number(dynamic, row, value, DYNAMIC: tl.constexpr, COLUMN: tl.constexpr):
     """Give a number of the step: the argument, or the one in memory."""
     if (DYNAMIC >> COLUMN) & 1:
         value = tl.load(dynamic + row * 11 + COLUMN)

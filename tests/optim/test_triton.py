@@ -1,0 +1,219 @@
+"""Would catch: kernels whose bits differ from the eager reference's. TODO breaks.
+
+On the CPU the kernels run in Triton's interpreter, which must be chosen before Triton is imported: one test
+runs this file again in a process of its own. On a CUDA device the same table runs as compiled code.
+"""
+
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mezzotint.optim import AdamW
+from mezzotint.optim._eager import EagerBackend
+from mezzotint.optim._triton import LAUNCH_OPTIONS, TritonBackend, constants, in_pieces, written_by_launches
+from mezzotint.optim._triton_table import COLUMNS, Storage, storage_of
+from mezzotint.optim.recipes import RECIPES
+from tests.optim.triton_tasks import Case, at_step, copies, differing, first_tasks, gradients_like
+
+INTERPRETS = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETS else "cuda"
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed (torch brings it with CUDA)"
+)
+bf16, f16, f32 = torch.bfloat16, torch.float16, torch.float32
+CASES = [
+    *(Case(name, weight=f32 if name == "fp32" else bf16) for name in RECIPES),
+    Case("fp32", "lion", weight=f32, gradient=f32, maximize=True),
+    Case("bf16", "sgd", gradient=f32),
+    Case("exact16", "momentum"),
+    Case("kahan", "nesterov", gradient=f32),
+    Case("mixed", "adam", weight=f16, gradient=f16),
+    Case("mixed-no-master", "lion", weight=f16, gradient=f16),
+    Case("8bit", "lion"),
+    Case("4bit", "momentum", gradient=f32, maximize=True),
+]
+
+
+def on_device(test):
+    """Mark a test that runs kernels: in the interpreter's process, or where there is a GPU."""
+    if INTERPRETS:
+        return pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")(test)
+    return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")(test))
+
+
+def both(tasks, others):
+    TritonBackend().run(tasks)
+    EagerBackend().run(others)
+
+
+@pytest.mark.skipif(INTERPRETS, reason="this is the process that was started")
+def test_the_interpreter_gives_the_bits_of_the_reference():
+    child = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(pathlib.Path(__file__))],
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stdout[-4000:] + child.stderr[-2000:]
+    assert int(re.search(r"(\d+) passed", child.stdout)[1]) > len(CASES)
+
+
+@on_device
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_three_steps_give_the_bits_of_the_reference(case, rng):
+    tasks = first_tasks(case, DEVICE, rng)
+    others = copies(tasks)
+    for step in (1, 2, 3):
+        gradients = gradients_like(tasks, case, rng)
+        tasks, others = at_step(tasks, step, gradients), at_step(others, step, gradients)
+        both(tasks, others)
+    assert not differing(tasks, others)
+
+
+@on_device
+@pytest.mark.parametrize("recipe", ["24bit", "8bit"])
+def test_nan_infinite_and_huge_gradients_pass_through_as_in_the_reference(recipe, rng):
+    tasks = first_tasks(Case(recipe), DEVICE, rng)[1:2]
+    tasks[0].gradient[0, :4] = torch.tensor([torch.nan, torch.inf, -torch.inf, 3e38])
+    others = copies(tasks)
+    for _ in range(2):
+        both(tasks, others)
+    assert tasks[0].weight[""].isnan().any()
+    assert not differing(tasks, others)
+
+
+@on_device
+@pytest.mark.parametrize("recipe", ["collage-plus", "4bit-min"])
+def test_numbers_in_memory_give_the_same_bits_as_arguments(recipe):
+    found = {}
+    for backend, capturable in (("triton", True), ("eager", False)):
+        params = [torch.nn.Parameter(torch.linspace(-1, 1, 390).view(3, 130).to(DEVICE, bf16))]
+        params.append(torch.nn.Parameter(torch.ones((), device=DEVICE, dtype=bf16)))
+        options = {"recipe": recipe, "backend": backend, "capturable": capturable}
+        opt = AdamW(params, lr=0.01, spare=lambda p: p.dim() < 2, **options)
+        for step in (1, 2):
+            for p in params:
+                p.grad = 0.1 * step * p.detach()
+            opt.step()
+        assert set(opt.backends()) == {backend}
+        found[backend] = [x for p in params for key, x in opt.state[p].items() if key != "step"] + params
+    pairs = zip(found["triton"], found["eager"], strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+@on_device
+def test_a_compiled_step_holds_the_launch_without_a_graph_break():
+    found = []
+    for wrap in (lambda step: step, lambda step: torch.compile(step, backend="aot_eager", fullgraph=True)):
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 130, device=DEVICE).to(bf16).view(1, 130))
+        opt = AdamW([p], lr=torch.tensor(0.01), recipe="24bit", backend="triton", capturable=True)
+        p.grad = p.detach() * 0.1
+        opt.step()
+        wrap(opt.step)()
+        found.append([p.detach(), *opt.state[p].values()])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
+
+
+@on_device
+def test_tensors_with_gaps_are_stepped_in_place(rng):
+    tasks = first_tasks(Case("24bit"), DEVICE, rng)[1:2]
+    others = copies(tasks)
+    for key, x in others[0].weight.items():
+        tasks[0].weight[key] = x.T.contiguous().T
+    both(tasks, others)
+    assert not tasks[0].weight[""].is_contiguous()
+    assert not differing([_without_gaps(tasks[0])], others)
+
+
+def _without_gaps(task):
+    return replace(task, weight={key: x.contiguous() for key, x in task.weight.items()})
+
+
+@on_device
+def test_positions_beyond_two_to_the_31_stay_exact():
+    from tests.optim.triton_probes import show_positions
+
+    out = torch.zeros(3, dtype=torch.int64, device=DEVICE)
+    show_positions[(1,)](out, 2**31, 2**60, 2**62, False)
+    assert out[:2].tolist() == [2**41, 2**41 + 1023]
+    rows = 2**33  # of 131 elements, so of two blocks
+    show_positions[(1,)](out, 2 * rows // 8 - 1, 2 * rows, 131, True)
+    assert out.tolist() == [131 * (rows - 4), 131 * rows - 1, 66 * rows - 1]
+
+
+@on_device
+@pytest.mark.parametrize("firsts", [[0], [0, 1], [0, 3, 4], [0, 1, 2, 3, 9]])
+def test_a_tile_finds_its_parameter(firsts):
+    from tests.optim.triton_probes import show_row_of_tile
+
+    n = len(firsts)
+    table = torch.tensor([[first] + [0] * (COLUMNS - 1) for first in firsts], device=DEVICE)
+    out = torch.zeros(12, dtype=torch.int64, device=DEVICE)
+    show_row_of_tile[(12,)](out, table, n, (n - 1).bit_length())
+    assert out.tolist() == [sum(first <= tile for first in firsts) - 1 for tile in range(12)]
+
+
+@on_device
+def test_a_table_written_by_kernels_holds_every_word():
+    words = (*range(200), 2**21 - 1, 2**42, 2**47 + 16, 2**63 - 1)
+    assert tuple(written_by_launches(words, torch.device(DEVICE)).tolist()) == words
+
+
+def test_words_become_arguments_of_one_kind():
+    pieces = in_pieces((0, 1, 16, 2**40, 2**63 - 1))
+    assert all(piece % 2 == 1 and 3 <= piece < 2**23 for piece in pieces)
+
+
+def test_storage_survives_as_text(rng):
+    for case in CASES:
+        plan = storage_of(first_tasks(case, "cpu", rng)[0])
+        assert Storage.of(plan.text) == plan
+
+
+def test_the_backend_says_why_it_refuses(rng):
+    task = first_tasks(Case("kahan"), "cpu", rng)[0]
+    backend = TritonBackend()
+    if not INTERPRETS:
+        assert backend.refusal(task) == "parameters lie on cpu, kernels run on cuda"
+        return
+    assert backend.refusal(task) is None
+    assert backend.refusal(replace(task, bf16=True)) == "bf16 arithmetic has no kernel"
+    assert "gradient" in backend.refusal(replace(task, gradient=task.gradient.double()))
+
+
+@pytest.mark.skipif(INTERPRETS, reason="the interpreter compiles nothing")
+@pytest.mark.parametrize("recipe", ["collage-plus", "8bit"])
+def test_code_for_gpus_fuses_flushes_and_approximates_nothing(recipe, rng):
+    plan = storage_of(first_tasks(Case(recipe), "cpu", rng)[0])
+    instructions = set(re.findall(r"^\s*(?:@\S+ )?([a-z][\w.:]+)", _assembly(plan), re.MULTILINE))
+    assert {"div.rn.f32", "sqrt.rn.f32", "ld.global.v4.b32", "st.global.v4.b32"} <= instructions
+    assert not [name for name in instructions if re.search(r"fma|ftz|approx|full|mad\.rn", name)]
+
+
+def _assembly(plan):
+    """Compile the step for a GPU of capability 9.0; none is needed for that."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from mezzotint.optim._triton_kernels import step_kernel
+
+    fixed = constants(plan, True, True, 0)
+    names = step_kernel.arg_names
+    types = {"table": "*i64", "dynamic": "*fp32", "steps": "*i64"}
+    types |= dict.fromkeys(("n_rows", "n_halvings", "step"), "i32")
+    source = ASTSource(
+        fn=step_kernel,
+        signature={name: "constexpr" if name in fixed else types.get(name, "fp32") for name in names},
+        constexprs={(names.index(name),): value for name, value in fixed.items()},
+        attrs={(k,): [["tt.divisibility", 16]] for k in range(3)},
+    )
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=LAUNCH_OPTIONS).asm["ptx"]
