@@ -17,8 +17,8 @@ RULES = {
     "nesterov": SGDRule(has_momentum=True, nesterov=True),
 }
 # Rows and columns, and the first element: one element; odd rows; more than a tile, and aligned. Shards begin
-# anywhere, also beyond 2**32, and not always at a multiple of four.
-PLACES = (((1, 1), 0), ((3, 131), 131 * 2**26 + 131), ((1, 1200), 1200 * 7))
+# anywhere, also beyond 2**34, and not always at a multiple of four.
+PLACES = (((1, 1), 0), ((3, 131), 131 * 2**28 + 131), ((1, 1200), 1200 * 7))
 
 
 @dataclass(frozen=True)
