@@ -16,7 +16,18 @@ from benchmarks.harness import Record, Run, quick
 
 BASELINE = "torch fused, float32 + copy"
 _RATES = {"lr": 1e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
-_OURS = ("mixed", "exact32", "kahan", "collage-plus", "exact16", "bf16-sr", "24bit", "8bit", "4bit", "4bit-min")
+_OURS = (
+    "mixed",
+    "exact32",
+    "kahan",
+    "collage-plus",
+    "exact16",
+    "bf16-sr",
+    "24bit",
+    "8bit",
+    "4bit",
+    "4bit-min",
+)
 
 Step = Callable[[], Any]
 

@@ -96,7 +96,9 @@ def _model() -> Any:
                 _WIDTH, _HEADS, 4 * _WIDTH, 0.0, "gelu", batch_first=True, norm_first=True
             )
             self.tokens, self.places = nn.Embedding(_VOCABULARY, _WIDTH), nn.Embedding(_LENGTH, _WIDTH)
-            self.layers = nn.TransformerEncoder(layer, _LAYERS, nn.LayerNorm(_WIDTH), enable_nested_tensor=False)
+            self.layers = nn.TransformerEncoder(
+                layer, _LAYERS, nn.LayerNorm(_WIDTH), enable_nested_tensor=False
+            )
             mask = nn.Transformer.generate_square_subsequent_mask(_LENGTH)
             self.register_buffer("mask", mask, persistent=False)
 
@@ -192,8 +194,8 @@ def _table(result: list[Record]) -> str:
             lines.append(f"| {record['name']} | {record['status']} | | | | |")
             continue
         lines.append(
-            f"| {record['name']} | {m['tokens_per_s']:,.0f} | {m['peak_bytes'] / 2**30:.2f} | {m['loss']:.4f} | "
-            f"{m['held_out_loss']:.4f} | {m['most_windows']:.0f} |"
+            f"| {record['name']} | {m['tokens_per_s']:,.0f} | {m['peak_bytes'] / 2**30:.2f} | "
+            f"{m['loss']:.4f} | {m['held_out_loss']:.4f} | {m['most_windows']:.0f} |"
         )
     return "\n".join(lines)
 

@@ -1,4 +1,6 @@
-"""Would catch: kernels whose bits differ from the eager reference's. TODO breaks.
+"""Would catch: other bits than the eager reference's; caught swapped words of a draw, a lost high word of the
+counter, another slot's salt, swapped half bytes, 32-bit offsets, a NaN missed by the scale, a row read by the
+wrong stride, residuals not paid, contraction, fast division, narrow loads, an undeclared mutation.
 
 On the CPU the kernels run in Triton's interpreter, which must be chosen before Triton is imported: one test
 runs this file again in a process of its own. On a CUDA device the same table runs as compiled code.
@@ -14,13 +16,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.optim.triton_tasks import Case, at_step, copies, differing, first_tasks, gradients_like
 
 from mezzotint.optim import AdamW
 from mezzotint.optim._eager import EagerBackend
 from mezzotint.optim._triton import LAUNCH_OPTIONS, TritonBackend, constants, in_pieces, written_by_launches
-from mezzotint.optim._triton_table import COLUMNS, Storage, storage_of
+from mezzotint.optim._triton_table import COLUMNS, Storage, kind_of, storage_of
+from mezzotint.optim.codecs import BlockCodes, LogCodes, RatioCodes
 from mezzotint.optim.recipes import RECIPES
-from tests.optim.triton_tasks import Case, at_step, copies, differing, first_tasks, gradients_like
 
 INTERPRETS = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETS else "cuda"
@@ -159,6 +162,43 @@ def test_a_tile_finds_its_parameter(firsts):
     out = torch.zeros(12, dtype=torch.int64, device=DEVICE)
     show_row_of_tile[(12,)](out, table, n, (n - 1).bit_length())
     assert out.tolist() == [sum(first <= tile for first in firsts) - 1 for tile in range(12)]
+
+
+@on_device
+@pytest.mark.parametrize("codec", [LogCodes, BlockCodes, RatioCodes])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_every_level_is_the_tables(codec, bits):
+    from tests.optim.triton_probes import show_levels
+
+    out = torch.zeros(2**bits, device=DEVICE)
+    show_levels[(1,)](out, kind_of(codec(bits))[0], bits)
+    assert torch.equal(out.cpu(), codec(bits).levels.table)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(INTERPRETS or not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("recipe", ["mixed", "24bit", "4bit"])
+def test_a_captured_step_is_replayed(recipe):
+    found = []
+    for captures in (True, False):
+        p = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 130, device="cuda").view(64, 130).to(bf16))
+        opt = AdamW([p], lr=0.01, recipe=recipe, backend="triton" if captures else "eager", capturable=True)
+        p.grad = p.detach() * 0.1
+        opt.step()
+        step = _captured(opt.step) if captures else opt.step
+        for _ in range(3):
+            step()
+        found.append([p.detach(), *opt.state[p].values()])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
+
+
+def _captured(step):
+    """Capture a step, which does not run it, and give what replays it."""
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 @on_device

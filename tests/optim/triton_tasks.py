@@ -63,7 +63,19 @@ def copies(tasks):
 
 def hyper(step):
     """Numbers that are all different and none special."""
-    values = [0.011 + 0.001 * step, 0.0013, 0.017, 0.91, 0.093, 0.97, 0.031, 1.7 / step, 1.9 / step, 1e-6, 0.021]
+    values = [
+        0.011 + 0.001 * step,
+        0.0013,
+        0.017,
+        0.91,
+        0.093,
+        0.97,
+        0.031,
+        1.7 / step,
+        1.9 / step,
+        1e-6,
+        0.021,
+    ]
     return Hyper(*(float(np.float32(value)) for value in values))
 
 

@@ -1,12 +1,13 @@
 """The Triton backend: parameters that are stored alike take their step in one launch.
 
-The launch is an operator of torch (`mezzotint::optimizer_step`), so that a compiled training step can hold it.
+The launch is an operator of torch (`mezzotint::optimizer_step`), so that a compiled step can hold it.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from functools import lru_cache
@@ -15,11 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.optim._triton_table import COLUMNS, Entry, Storage, rows_of, storage_of, tiles_of
+from mezzotint.optim._triton_table import Entry, Storage, rows_of, storage_of, tiles_of
 from mezzotint.optim.rules import Hyper
 from mezzotint.optim.task import Task
 
-__all__ = ["LAUNCH_OPTIONS", "TritonBackend", "constants", "in_pieces", "optimizer_step", "written_by_launches"]
+__all__ = [
+    "LAUNCH_OPTIONS",
+    "TritonBackend",
+    "constants",
+    "in_pieces",
+    "optimizer_step",
+    "written_by_launches",
+]
 
 _NUMBERS = tuple(field.name for field in fields(Hyper))
 _WORDS_PER_LAUNCH = 170
@@ -50,14 +58,14 @@ class TritonBackend:
 
     def run(self, tasks: list[Task]) -> None:
         """Launch once for all tasks that are stored alike and take the same numbers."""
-        alike: dict[tuple[object, ...], list[Task]] = {}
+        alike: dict[tuple[str, str, tuple[float | int | None, ...]], list[Task]] = {}
         for task in tasks:
             storage = storage_of(task)
             assert storage is not None
-            key = (storage.text, str(task.weight[""].device), *_fixed(task))
+            key = (storage.text, str(task.weight[""].device), tuple(_fixed(task)))
             alike.setdefault(key, []).append(task)
-        for key, own in alike.items():
-            _call(str(key[0]), own)
+        for (text, _, _), own in alike.items():
+            _call(text, own)
 
 
 def _fixed(task: Task) -> list[float | int | None]:
@@ -136,9 +144,10 @@ def optimizer_step(
     plan = Storage.of(storage)
     dense = [tensor.contiguous() for tensor in stored]
     gradients = [gradient.contiguous() for gradient in gradients]
+    width = plan.n_tensors
     entries = [
-        Entry(tuple(dense[k * plan.n_tensors : (k + 1) * plan.n_tensors]), g, *places[3 * k : 3 * k + 3], k)
-        for k, g in enumerate(gradients)
+        Entry(tuple(dense[k * width : (k + 1) * width]), gradient, *place, k)
+        for k, (gradient, place) in enumerate(zip(gradients, _triples(places), strict=True))
     ]
     device = stored[0].device
     dynamic, steps = (None if x is None else x.to(device) for x in (dynamic, steps))
@@ -148,6 +157,11 @@ def optimizer_step(
     for tensor, copy in zip(stored, dense, strict=True):
         if not tensor.is_contiguous():
             tensor.copy_(copy)
+
+
+def _triples(numbers: list[int]) -> Iterator[tuple[int, int, int]]:
+    """Give three numbers at a time."""
+    return zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)
 
 
 def _by_flags(entries: list[Entry], plan: Storage) -> dict[tuple[bool, bool], list[Entry]]:
@@ -226,7 +240,15 @@ def _table(words: tuple[int, ...], device: torch.device) -> Tensor:
     """Put a table on the device; what a graph captures must write its own, for it outlives ours."""
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return written_by_launches(words, device)
+    _load_writer(device)
     return _copied(words, device)
+
+
+@lru_cache
+def _load_writer(device: torch.device) -> None:
+    """Compile and load, on the first step, the kernel that a later capture will need."""
+    if device.type == "cuda":
+        written_by_launches((0,), device)
 
 
 @lru_cache(maxsize=_TABLES_KEPT)
@@ -263,8 +285,8 @@ def written_by_launches(words: tuple[int, ...], device: torch.device) -> Tensor:
 def in_pieces(words: tuple[int, ...]) -> tuple[int, ...]:
     """Cut words into arguments for which Triton compiles one kernel only.
 
-    It compiles anew for integers that are 1, a multiple of 16 or wider than 32 bits: pieces are odd, from 3 on
-    and short.
+    It compiles anew for integers that are 1, a multiple of 16 or wider than 32 bits: pieces are odd, at least
+    3, and short.
 
     Parameters
     ----------

@@ -1,9 +1,11 @@
-"""Codecs of `mezzotint.optim.codecs` inside Triton kernels: read a tile, or round it, write it and read it back.
+"""Codecs of `mezzotint.optim.codecs` inside Triton kernels: read a tile; round, write and read back.
 
-A tile is a matrix (blocks, 128); each of its rows lies within one row of the parameter. Every float operation
-is the one that the eager codec makes, in its order: division and root are the IEEE ones, and casts to
-bfloat16 are integer arithmetic, for Triton's own truncate on some targets. Imported on the first launch only:
-Triton comes with torch's builds for GPUs and is no dependency of ours.
+A tile is a matrix (blocks, 128); each of its rows lies within one row of the parameter. `where` is what
+`positions` gives: offsets and mask of its elements, of its half bytes, and of its blocks.
+
+Every float operation is the one that the eager codec makes, in its order: division and root are the IEEE
+ones, and casts to bfloat16 are integer arithmetic, for Triton's own truncate on some targets. Imported on the
+first launch only: Triton comes with torch's builds for GPUs and is no dependency of ours.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import triton.language as tl
 from mezzotint.optim.bits import dither_stride
 from mezzotint.optim.codecs import BLOCK, RATIO_LIMIT, LogCodes
 
-__all__ = ["as_bits", "as_float", "decode", "encode", "pointer", "read_float", "rounding_words"]
+__all__ = ["as_bits", "as_float", "decode", "encode", "level", "pointer", "read_float", "rounding_words"]
 
 _BLOCK = tl.constexpr(BLOCK)
 _RATIO_LIMIT = tl.constexpr(RATIO_LIMIT)
@@ -93,7 +95,9 @@ def _dithered_words(start, step, salt, STRIDE: tl.constexpr):
 
 
 @triton.jit
-def rounding_words(start, seed, step, stream, salt, ROUNDING: tl.constexpr, STRIDE: tl.constexpr, ALIGNED: tl.constexpr):
+def rounding_words(
+    start, seed, step, stream, salt, ROUNDING: tl.constexpr, STRIDE: tl.constexpr, ALIGNED: tl.constexpr
+):
     """Draw uint32 words (blocks, 128); rounding to nearest uses none."""
     if ROUNDING == "stochastic":
         words = _stochastic_words(start, seed, step, stream, ALIGNED)
@@ -217,15 +221,15 @@ def _log_codes(x, words, TOP: tl.constexpr, STRIDE: tl.constexpr, ROUNDING: tl.c
 
 
 @triton.jit
-def _level(code, KIND: tl.constexpr, BITS: tl.constexpr):
+def level(code, KIND: tl.constexpr, BITS: tl.constexpr):
     """Give levels of codes."""
     if KIND == "log":
-        level = _log_level(code, 2**BITS - 1, _LOG_STRIDE_8 if BITS == 8 else _LOG_STRIDE_4)
+        x = _log_level(code, 2**BITS - 1, _LOG_STRIDE_8 if BITS == 8 else _LOG_STRIDE_4)
     elif KIND == "block":
-        level = _signed_level(code, 2**BITS - 1, 1.0)
+        x = _signed_level(code, 2**BITS - 1, 1.0)
     else:
-        level = _signed_level(code, 2**BITS - 1, _RATIO_LIMIT)
-    return level
+        x = _signed_level(code, 2**BITS - 1, _RATIO_LIMIT)
+    return x
 
 
 @triton.jit
@@ -233,18 +237,19 @@ def _codes(x, words, KIND: tl.constexpr, BITS: tl.constexpr, ROUNDING: tl.conste
     """Round to codes, and give their levels."""
     if KIND == "log":
         stride: tl.constexpr = _LOG_STRIDE_8 if BITS == 8 else _LOG_STRIDE_4
-        code, level = _log_codes(x, words, 2**BITS - 1, stride, ROUNDING)
+        code, stored = _log_codes(x, words, 2**BITS - 1, stride, ROUNDING)
     elif KIND == "block":
-        code, level = _signed_codes(x, words, 2**BITS - 1, 1.0, ROUNDING)
+        code, stored = _signed_codes(x, words, 2**BITS - 1, 1.0, ROUNDING)
     else:
-        code, level = _signed_codes(x, words, 2**BITS - 1, _RATIO_LIMIT, ROUNDING)
-    return code, level
+        code, stored = _signed_codes(x, words, 2**BITS - 1, _RATIO_LIMIT, ROUNDING)
+    return code, stored
 
 
 @triton.jit
 def _read_codes(address, where, BITS: tl.constexpr, ALIGNED: tl.constexpr):
     """Read codes as int32, two from a byte if they have 4 bits."""
-    offset, mask, half, half_mask, block, block_mask = where
+    offset, mask = where[0], where[1]
+    half, half_mask = where[2], where[3]
     at = pointer(address, tl.uint8, ALIGNED)
     if BITS == 8:
         code = tl.load(at + offset, mask=mask, other=0).to(tl.int32)
@@ -257,7 +262,8 @@ def _read_codes(address, where, BITS: tl.constexpr, ALIGNED: tl.constexpr):
 @triton.jit
 def _write_codes(address, where, code, BITS: tl.constexpr, ALIGNED: tl.constexpr):
     """Write codes; the upper half of an odd row's last byte is 0."""
-    offset, mask, half, half_mask, block, block_mask = where
+    offset, mask = where[0], where[1]
+    half, half_mask = where[2], where[3]
     at = pointer(address, tl.uint8, ALIGNED)
     if BITS == 8:
         tl.store(at + offset, code.to(tl.uint8), mask=mask)
@@ -273,7 +279,8 @@ def _write_codes(address, where, code, BITS: tl.constexpr, ALIGNED: tl.constexpr
 @triton.jit
 def decode(main, extra, where, reference, KIND: tl.constexpr, BITS: tl.constexpr, ALIGNED: tl.constexpr):
     """Read the float32 values (blocks, 128) that the components at two addresses stand for."""
-    offset, mask, half, half_mask, block, block_mask = where
+    offset, mask = where[0], where[1]
+    block, block_mask = where[4], where[5]
     if KIND == "master":
         x = read_float(extra, offset, mask, "float32", ALIGNED)
     elif KIND == "pair":
@@ -285,10 +292,10 @@ def decode(main, extra, where, reference, KIND: tl.constexpr, BITS: tl.constexpr
         low = tl.load(pointer(extra, LOW, ALIGNED) + offset, mask=mask, other=0).to(tl.int32)
         x = as_float((high << 16) + (low << (16 - BITS)))
     elif KIND == "ratio":
-        x = _level(_read_codes(main, where, BITS, ALIGNED), KIND, BITS) * reference
+        x = level(_read_codes(main, where, BITS, ALIGNED), KIND, BITS) * reference
     elif KIND == "log" or KIND == "block":
         scale = tl.load(pointer(extra, tl.float32, ALIGNED) + block, mask=block_mask, other=0.0)
-        x = _level(_read_codes(main, where, BITS, ALIGNED), KIND, BITS) * scale[:, None]
+        x = level(_read_codes(main, where, BITS, ALIGNED), KIND, BITS) * scale[:, None]
     else:
         x = read_float(main, offset, mask, KIND, ALIGNED)
     return x
@@ -297,7 +304,7 @@ def decode(main, extra, where, reference, KIND: tl.constexpr, BITS: tl.constexpr
 @triton.jit
 def _write_half(address, where, x, words, TYPE: tl.constexpr, ROUNDING: tl.constexpr, ALIGNED: tl.constexpr):
     """Round to 16 bits, write, and give what was written."""
-    offset, mask, half, half_mask, block, block_mask = where
+    offset, mask = where[0], where[1]
     if TYPE == "float16":
         rounded = x.to(tl.float16)
         tl.store(pointer(address, tl.float16, ALIGNED) + offset, rounded, mask=mask)
@@ -311,10 +318,18 @@ def _write_half(address, where, x, words, TYPE: tl.constexpr, ROUNDING: tl.const
 
 @triton.jit
 def _encode_floats(
-    main, extra, where, x, words, KIND: tl.constexpr, BITS: tl.constexpr, ROUNDING: tl.constexpr, ALIGNED: tl.constexpr
+    main,
+    extra,
+    where,
+    x,
+    words,
+    KIND: tl.constexpr,
+    BITS: tl.constexpr,
+    ROUNDING: tl.constexpr,
+    ALIGNED: tl.constexpr,
 ):
     """Write codecs of floats, and give what can be read back."""
-    offset, mask, half, half_mask, block, block_mask = where
+    offset, mask = where[0], where[1]
     if KIND == "float32":
         tl.store(pointer(main, tl.float32, ALIGNED) + offset, x, mask=mask)
         stored = x
@@ -358,16 +373,17 @@ def encode(
     ALIGNED: tl.constexpr,
 ):
     """Round float32 values into the components at two addresses, and give what can be read back."""
-    offset, mask, half, half_mask, block, block_mask = where
+    mask = where[1]
+    block, block_mask = where[4], where[5]
     if KIND == "ratio" or KIND == "log" or KIND == "block":
         unit = reference
         if KIND != "ratio":
             scale = _block_scale(x, mask)
             tl.store(pointer(extra, tl.float32, ALIGNED) + block, scale, mask=block_mask)
             unit = scale[:, None]
-        code, level = _codes(tl.where(unit == 0, 0.0, tl.div_rn(x, unit)), words, KIND, BITS, ROUNDING)
+        code, units = _codes(tl.where(unit == 0, 0.0, tl.div_rn(x, unit)), words, KIND, BITS, ROUNDING)
         _write_codes(main, where, code, BITS, ALIGNED)
-        stored = level * unit
+        stored = units * unit
     else:
         stored = _encode_floats(main, extra, where, x, words, KIND, BITS, ROUNDING, ALIGNED)
     return stored

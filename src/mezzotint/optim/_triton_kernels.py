@@ -185,15 +185,28 @@ def step_kernel(
     w, m, v = _updated(w, g, m, v, rate, decay, l2, keep1, add1, keep2, add2, root, eps, RULE)
 
     if SECOND[0] != "none":
-        words = rounding_words(start, seed, step, stream + 2, tl.load(at + 15), SECOND[2], _STRIDE_2, SHARED_WORDS)
+        words = rounding_words(
+            start, seed, step, stream + 2, tl.load(at + 15), SECOND[2], _STRIDE_2, SHARED_WORDS
+        )
         v = encode(
             tl.load(at + 13), tl.load(at + 14), where, v, words, g, SECOND[0], SECOND[1], SECOND[2], ALIGNED
         )
         reference = tl.sqrt_rn(v) * root
     if FIRST[0] != "none":
-        words = rounding_words(start, seed, step, stream + 1, tl.load(at + 12), FIRST[2], _STRIDE_1, SHARED_WORDS)
+        words = rounding_words(
+            start, seed, step, stream + 1, tl.load(at + 12), FIRST[2], _STRIDE_1, SHARED_WORDS
+        )
         stored = encode(
-            tl.load(at + 10), tl.load(at + 11), where, m, words, reference, FIRST[0], FIRST[1], FIRST[2], ALIGNED
+            tl.load(at + 10),
+            tl.load(at + 11),
+            where,
+            m,
+            words,
+            reference,
+            FIRST[0],
+            FIRST[1],
+            FIRST[2],
+            ALIGNED,
         )
         if CARRIES:
             if RULE == "adam":
