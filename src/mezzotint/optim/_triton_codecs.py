@@ -1,7 +1,9 @@
 """Codecs of `mezzotint.optim.codecs` inside Triton kernels: read a tile; round, write and read back.
 
 A tile is a matrix (blocks, 128); each of its rows lies within one row of the parameter. `where` is what
-`positions` gives: offsets and mask of its elements, of its half bytes, and of its blocks.
+`positions` gives: offsets and mask of its elements, of its half bytes, and of its blocks. `parts` are the
+addresses of the main component and of the other one, and the salt of dithered words; `CODEC` is the codec's
+kind, bits and rounding.
 
 Every float operation is the one that the eager codec makes, in its order: division and root are the IEEE
 ones, and casts to bfloat16 are integer arithmetic, for Triton's own truncate on some targets. Imported on the
@@ -20,7 +22,9 @@ __all__ = ["as_bits", "as_float", "decode", "encode", "level", "pointer", "read_
 
 _BLOCK = tl.constexpr(BLOCK)
 _RATIO_LIMIT = tl.constexpr(RATIO_LIMIT)
-_GOLDEN = tl.constexpr(dither_stride(0))
+_STRIDE_0 = tl.constexpr(dither_stride(0))
+_STRIDE_1 = tl.constexpr(dither_stride(1))
+_STRIDE_2 = tl.constexpr(dither_stride(2))
 _LOG_STRIDE_8 = tl.constexpr(LogCodes(8).levels.stride)
 _LOG_STRIDE_4 = tl.constexpr(LogCodes(4).levels.stride)
 _ONE_BITS = tl.constexpr(0x3F800000)
@@ -88,21 +92,21 @@ def _stochastic_words(start, seed, step, stream, ALIGNED: tl.constexpr):
 def _dithered_words(start, step, salt, STRIDE: tl.constexpr):
     """Give phase(element) + step * stride, mod 2**32."""
     element = start[:, None] + tl.arange(0, _BLOCK)[None, :]
-    golden = tl.full((1,), _GOLDEN, tl.uint32)
+    golden = tl.full((1,), _STRIDE_0, tl.uint32)
     low = (element & 0xFFFFFFFF).to(tl.uint32)
     x = low ^ ((element >> 32).to(tl.uint32) * golden) ^ salt.to(tl.uint32)
     return _mixed(x) + step.to(tl.uint32) * tl.full((1,), STRIDE, tl.uint32)
 
 
 @triton.jit
-def rounding_words(
-    start, seed, step, stream, salt, ROUNDING: tl.constexpr, STRIDE: tl.constexpr, ALIGNED: tl.constexpr
-):
-    """Draw uint32 words (blocks, 128); rounding to nearest uses none."""
-    if ROUNDING == "stochastic":
-        words = _stochastic_words(start, seed, step, stream, ALIGNED)
-    elif ROUNDING == "dithered":
-        words = _dithered_words(start, step, salt, STRIDE)
+def rounding_words(draw, parts, CODEC: tl.constexpr, SLOT: tl.constexpr, ALIGNED: tl.constexpr):
+    """Draw uint32 words (blocks, 128) for a slot; rounding to nearest uses none."""
+    start, seed, step, stream = draw
+    if CODEC[2] == "stochastic":
+        words = _stochastic_words(start, seed, step, stream + SLOT, ALIGNED)
+    elif CODEC[2] == "dithered":
+        stride: tl.constexpr = _STRIDE_0 if SLOT == 0 else (_STRIDE_1 if SLOT == 1 else _STRIDE_2)
+        words = _dithered_words(start, step, parts[2], stride)
     else:
         words = tl.zeros((1, 1), tl.uint32)
     return words
@@ -157,8 +161,9 @@ def _pair(x):
 
 
 @triton.jit
-def read_float(address, offset, mask, TYPE: tl.constexpr, ALIGNED: tl.constexpr):
+def read_float(address, where, TYPE: tl.constexpr, ALIGNED: tl.constexpr):
     """Read float32, float16 or bfloat16 as float32."""
+    offset, mask = where[0], where[1]
     if TYPE == "float32":
         x = tl.load(pointer(address, tl.float32, ALIGNED) + offset, mask=mask, other=0.0)
     elif TYPE == "float16":
@@ -277,28 +282,86 @@ def _write_codes(address, where, code, BITS: tl.constexpr, ALIGNED: tl.constexpr
 
 
 @triton.jit
-def decode(main, extra, where, reference, KIND: tl.constexpr, BITS: tl.constexpr, ALIGNED: tl.constexpr):
+def decode(parts, where, reference, CODEC: tl.constexpr, ALIGNED: tl.constexpr):
     """Read the float32 values (blocks, 128) that the components at two addresses stand for."""
-    offset, mask = where[0], where[1]
-    block, block_mask = where[4], where[5]
+    main, extra = parts[0], parts[1]
+    KIND: tl.constexpr = CODEC[0]
+    BITS: tl.constexpr = CODEC[1]
     if KIND == "master":
-        x = read_float(extra, offset, mask, "float32", ALIGNED)
+        x = read_float(extra, where, "float32", ALIGNED)
     elif KIND == "pair":
-        high = read_float(main, offset, mask, "bfloat16", ALIGNED)
-        x = high + read_float(extra, offset, mask, "bfloat16", ALIGNED)
+        x = read_float(main, where, "bfloat16", ALIGNED) + read_float(extra, where, "bfloat16", ALIGNED)
     elif KIND == "remainder":
-        high = tl.load(pointer(main, tl.int16, ALIGNED) + offset, mask=mask, other=0).to(tl.int32)
-        LOW: tl.constexpr = tl.int8 if BITS == 8 else tl.int16
-        low = tl.load(pointer(extra, LOW, ALIGNED) + offset, mask=mask, other=0).to(tl.int32)
+        low_type: tl.constexpr = tl.int8 if BITS == 8 else tl.int16
+        high = tl.load(pointer(main, tl.int16, ALIGNED) + where[0], mask=where[1], other=0).to(tl.int32)
+        low = tl.load(pointer(extra, low_type, ALIGNED) + where[0], mask=where[1], other=0).to(tl.int32)
         x = as_float((high << 16) + (low << (16 - BITS)))
     elif KIND == "ratio":
         x = level(_read_codes(main, where, BITS, ALIGNED), KIND, BITS) * reference
     elif KIND == "log" or KIND == "block":
-        scale = tl.load(pointer(extra, tl.float32, ALIGNED) + block, mask=block_mask, other=0.0)
+        scale = tl.load(pointer(extra, tl.float32, ALIGNED) + where[4], mask=where[5], other=0.0)
         x = level(_read_codes(main, where, BITS, ALIGNED), KIND, BITS) * scale[:, None]
     else:
-        x = read_float(main, offset, mask, KIND, ALIGNED)
+        x = read_float(main, where, KIND, ALIGNED)
     return x
+
+
+@triton.jit
+def encode(parts, where, x, words, reference, CODEC: tl.constexpr, ALIGNED: tl.constexpr):
+    """Round float32 values into the components at two addresses, and give what can be read back."""
+    if CODEC[0] == "ratio" or CODEC[0] == "log" or CODEC[0] == "block":
+        stored = _encode_codes(parts, where, x, words, reference, CODEC, ALIGNED)
+    else:
+        stored = _encode_floats(parts, where, x, words, CODEC, ALIGNED)
+    return stored
+
+
+@triton.jit
+def _encode_codes(parts, where, x, words, reference, CODEC: tl.constexpr, ALIGNED: tl.constexpr):
+    """Write codes in units of the reference, or of the largest size of the block."""
+    unit = reference
+    if CODEC[0] != "ratio":
+        scale = _block_scale(x, where[1])
+        tl.store(pointer(parts[1], tl.float32, ALIGNED) + where[4], scale, mask=where[5])
+        unit = scale[:, None]
+    normalised = tl.where(unit == 0, 0.0, tl.div_rn(x, unit))
+    code, units = _codes(normalised, words, CODEC[0], CODEC[1], CODEC[2])
+    _write_codes(parts[0], where, code, CODEC[1], ALIGNED)
+    return units * unit
+
+
+@triton.jit
+def _block_scale(x, mask):
+    """Give the largest size of each block; as integers, so that NaN counts as the largest."""
+    return as_float(tl.max(tl.where(mask, as_bits(x) & _MAGNITUDE, 0), axis=1))
+
+
+@triton.jit
+def _encode_floats(parts, where, x, words, CODEC: tl.constexpr, ALIGNED: tl.constexpr):
+    """Write codecs of floats, and give what can be read back."""
+    main, extra, offset, mask = parts[0], parts[1], where[0], where[1]
+    KIND: tl.constexpr = CODEC[0]
+    BITS: tl.constexpr = CODEC[1]
+    stored = x
+    if KIND == "float32":
+        tl.store(pointer(main, tl.float32, ALIGNED) + offset, x, mask=mask)
+    elif KIND == "master":
+        _write_half(main, where, x, words, "float16" if BITS == 16 else "bfloat16", "nearest", ALIGNED)
+        tl.store(pointer(extra, tl.float32, ALIGNED) + offset, x, mask=mask)
+    elif KIND == "pair":
+        high, low = _pair(x)
+        tl.store(pointer(main, tl.int16, ALIGNED) + offset, high, mask=mask)
+        tl.store(pointer(extra, tl.int16, ALIGNED) + offset, low, mask=mask)
+        stored = _widened(high) + _widened(low)
+    elif KIND == "remainder":
+        low_type: tl.constexpr = tl.int8 if BITS == 8 else tl.int16
+        high, low = _split(x, words, BITS, CODEC[2])
+        tl.store(pointer(main, tl.int16, ALIGNED) + offset, high, mask=mask)
+        tl.store(pointer(extra, low_type, ALIGNED) + offset, low.to(low_type), mask=mask)
+        stored = as_float((high.to(tl.int32) << 16) + (low << (16 - BITS)))
+    else:
+        stored = _write_half(main, where, x, words, KIND, CODEC[2], ALIGNED)
+    return stored
 
 
 @triton.jit
@@ -313,77 +376,4 @@ def _write_half(address, where, x, words, TYPE: tl.constexpr, ROUNDING: tl.const
         bits = _bf16_bits(x, words, ROUNDING)
         tl.store(pointer(address, tl.int16, ALIGNED) + offset, bits, mask=mask)
         stored = _widened(bits)
-    return stored
-
-
-@triton.jit
-def _encode_floats(
-    main,
-    extra,
-    where,
-    x,
-    words,
-    KIND: tl.constexpr,
-    BITS: tl.constexpr,
-    ROUNDING: tl.constexpr,
-    ALIGNED: tl.constexpr,
-):
-    """Write codecs of floats, and give what can be read back."""
-    offset, mask = where[0], where[1]
-    if KIND == "float32":
-        tl.store(pointer(main, tl.float32, ALIGNED) + offset, x, mask=mask)
-        stored = x
-    elif KIND == "master":
-        _write_half(main, where, x, words, "float16" if BITS == 16 else "bfloat16", "nearest", ALIGNED)
-        tl.store(pointer(extra, tl.float32, ALIGNED) + offset, x, mask=mask)
-        stored = x
-    elif KIND == "pair":
-        high, low = _pair(x)
-        tl.store(pointer(main, tl.int16, ALIGNED) + offset, high, mask=mask)
-        tl.store(pointer(extra, tl.int16, ALIGNED) + offset, low, mask=mask)
-        stored = _widened(high) + _widened(low)
-    elif KIND == "remainder":
-        high, low = _split(x, words, BITS, ROUNDING)
-        LOW: tl.constexpr = tl.int8 if BITS == 8 else tl.int16
-        tl.store(pointer(main, tl.int16, ALIGNED) + offset, high, mask=mask)
-        tl.store(pointer(extra, LOW, ALIGNED) + offset, low.to(LOW), mask=mask)
-        stored = as_float((high.to(tl.int32) << 16) + (low << (16 - BITS)))
-    else:
-        stored = _write_half(main, where, x, words, KIND, ROUNDING, ALIGNED)
-    return stored
-
-
-@triton.jit
-def _block_scale(x, mask):
-    """Give the largest size of each block; as integers, so that NaN counts as the largest."""
-    return as_float(tl.max(tl.where(mask, as_bits(x) & _MAGNITUDE, 0), axis=1))
-
-
-@triton.jit
-def encode(
-    main,
-    extra,
-    where,
-    x,
-    words,
-    reference,
-    KIND: tl.constexpr,
-    BITS: tl.constexpr,
-    ROUNDING: tl.constexpr,
-    ALIGNED: tl.constexpr,
-):
-    """Round float32 values into the components at two addresses, and give what can be read back."""
-    mask = where[1]
-    block, block_mask = where[4], where[5]
-    if KIND == "ratio" or KIND == "log" or KIND == "block":
-        unit = reference
-        if KIND != "ratio":
-            scale = _block_scale(x, mask)
-            tl.store(pointer(extra, tl.float32, ALIGNED) + block, scale, mask=block_mask)
-            unit = scale[:, None]
-        code, units = _codes(tl.where(unit == 0, 0.0, tl.div_rn(x, unit)), words, KIND, BITS, ROUNDING)
-        _write_codes(main, where, code, BITS, ALIGNED)
-        stored = units * unit
-    else:
-        stored = _encode_floats(main, extra, where, x, words, KIND, BITS, ROUNDING, ALIGNED)
     return stored

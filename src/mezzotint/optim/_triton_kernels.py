@@ -13,7 +13,6 @@ import triton.language as tl
 
 from mezzotint.optim._triton_codecs import as_bits, as_float, decode, encode, read_float, rounding_words
 from mezzotint.optim._triton_table import BLOCKS_PER_TILE, COLUMNS
-from mezzotint.optim.bits import dither_stride
 from mezzotint.optim.codecs import BLOCK
 
 __all__ = ["positions", "row_of_tile", "step_kernel", "write_words"]
@@ -22,9 +21,6 @@ _COLUMNS = tl.constexpr(COLUMNS)
 _BLOCK = tl.constexpr(BLOCK)
 _BLOCKS_PER_TILE = tl.constexpr(BLOCKS_PER_TILE)
 _SIGN = tl.constexpr(-0x80000000)
-_STRIDE_0 = tl.constexpr(dither_stride(0))
-_STRIDE_1 = tl.constexpr(dither_stride(1))
-_STRIDE_2 = tl.constexpr(dither_stride(2))
 
 
 @triton.jit(do_not_specialize=["first"])
@@ -86,6 +82,12 @@ def _number(dynamic, row, value, DYNAMIC: tl.constexpr, COLUMN: tl.constexpr):
     if (DYNAMIC >> COLUMN) & 1:
         value = tl.load(dynamic + row * 11 + COLUMN)
     return value
+
+
+@triton.jit
+def _slot(at, SLOT: tl.constexpr):
+    """Give the two addresses and the salt of the weight or a moment."""
+    return tl.load(at + (7 + 3 * SLOT)), tl.load(at + (8 + 3 * SLOT)), tl.load(at + (9 + 3 * SLOT))
 
 
 @triton.jit
@@ -170,48 +172,33 @@ def step_kernel(
     keep2, add2 = _number(dynamic, numbers, keep2, DYNAMIC, 5), _number(dynamic, numbers, add2, DYNAMIC, 6)
     root, carry = _number(dynamic, numbers, root, DYNAMIC, 7), _number(dynamic, numbers, carry, DYNAMIC, 10)
 
-    g = read_float(tl.load(at + 6), where[0], where[1], GRADIENT, ALIGNED)
+    g = read_float(tl.load(at + 6), where, GRADIENT, ALIGNED)
     if MAXIMIZE:
         g = as_float(as_bits(g) ^ _SIGN)
-    w = decode(tl.load(at + 7), tl.load(at + 8), where, g, WEIGHT[0], WEIGHT[1], ALIGNED)
+    weight, first, second = _slot(at, 0), _slot(at, 1), _slot(at, 2)
+    w = decode(weight, where, g, WEIGHT, ALIGNED)
     m, v, reference = g, g, g
     if SECOND[0] != "none":
-        v = decode(tl.load(at + 13), tl.load(at + 14), where, g, SECOND[0], SECOND[1], ALIGNED)
+        v = decode(second, where, g, SECOND, ALIGNED)
         if FIRST[0] == "ratio":
             reference = tl.sqrt_rn(v) * _number(dynamic, numbers, root_before, DYNAMIC, 8)
     if FIRST[0] != "none":
-        m = decode(tl.load(at + 10), tl.load(at + 11), where, reference, FIRST[0], FIRST[1], ALIGNED)
+        m = decode(first, where, reference, FIRST, ALIGNED)
 
     w, m, v = _updated(w, g, m, v, rate, decay, l2, keep1, add1, keep2, add2, root, eps, RULE)
 
+    draw = (start, seed, step, stream)
     if SECOND[0] != "none":
-        words = rounding_words(
-            start, seed, step, stream + 2, tl.load(at + 15), SECOND[2], _STRIDE_2, SHARED_WORDS
-        )
-        v = encode(
-            tl.load(at + 13), tl.load(at + 14), where, v, words, g, SECOND[0], SECOND[1], SECOND[2], ALIGNED
-        )
+        words = rounding_words(draw, second, SECOND, 2, SHARED_WORDS)
+        v = encode(second, where, v, words, g, SECOND, ALIGNED)
         reference = tl.sqrt_rn(v) * root
     if FIRST[0] != "none":
-        words = rounding_words(
-            start, seed, step, stream + 1, tl.load(at + 12), FIRST[2], _STRIDE_1, SHARED_WORDS
-        )
-        stored = encode(
-            tl.load(at + 10),
-            tl.load(at + 11),
-            where,
-            m,
-            words,
-            reference,
-            FIRST[0],
-            FIRST[1],
-            FIRST[2],
-            ALIGNED,
-        )
+        words = rounding_words(draw, first, FIRST, 1, SHARED_WORDS)
+        stored = encode(first, where, m, words, reference, FIRST, ALIGNED)
         if CARRIES:
             if RULE == "adam":
                 w = w - carry * tl.div_rn(m - stored, reference + eps)
             else:
                 w = w - carry * (m - stored)
-    words = rounding_words(start, seed, step, stream, tl.load(at + 9), WEIGHT[2], _STRIDE_0, SHARED_WORDS)
-    encode(tl.load(at + 7), tl.load(at + 8), where, w, words, g, WEIGHT[0], WEIGHT[1], WEIGHT[2], ALIGNED)
+    words = rounding_words(draw, weight, WEIGHT, 0, SHARED_WORDS)
+    encode(weight, where, w, words, g, WEIGHT, ALIGNED)
