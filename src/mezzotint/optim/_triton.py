@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _NUMBERS = tuple(field.name for field in fields(Hyper))
-_WORDS_PER_LAUNCH = 170
+_WORDS_PER_LAUNCH = 68
 _TABLES_KEPT = 64
 LAUNCH_OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 """Of every launch. A fused product and sum rounds once where all other backends round twice."""
@@ -185,6 +185,8 @@ def _launch(
     device = entries[0].gradient.device
     n_tiles = sum(tiles_of(entry, plan) for entry in entries)
     with _on(device):
+        if steps is not None:
+            _load_writer(device)
         table = _table(rows_of(entries, plan), device)
         step_kernel[(n_tiles,)](
             table,
@@ -240,14 +242,13 @@ def _table(words: tuple[int, ...], device: torch.device) -> Tensor:
     """Put a table on the device; what a graph captures must write its own, for it outlives ours."""
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return written_by_launches(words, device)
-    _load_writer(device)
     return _copied(words, device)
 
 
 @lru_cache
 def _load_writer(device: torch.device) -> None:
-    """Compile and load, on the first step, the kernel that a later capture will need."""
-    if device.type == "cuda":
+    """Compile and load, on the first step that could be captured, the kernel that a capture will need."""
+    if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
         written_by_launches((0,), device)
 
 
@@ -278,7 +279,9 @@ def written_by_launches(words: tuple[int, ...], device: torch.device) -> Tensor:
     table = torch.empty(n_launches * _WORDS_PER_LAUNCH, dtype=torch.int64, device=device)
     for first in range(0, len(words), _WORDS_PER_LAUNCH):
         chunk = words[first : first + _WORDS_PER_LAUNCH]
-        write_words[(1,)](table, first, in_pieces(chunk + (0,) * (_WORDS_PER_LAUNCH - len(chunk))))
+        write_words[(1,)](
+            table, first, in_pieces(chunk + (0,) * (_WORDS_PER_LAUNCH - len(chunk))), **LAUNCH_OPTIONS
+        )
     return table[: len(words)]
 
 
