@@ -1,6 +1,7 @@
 """Would catch: other bits than the eager reference's; caught swapped words of a draw, a lost high word of the
 counter, another slot's salt, swapped half bytes, 32-bit offsets, a NaN missed by the scale, a row read by the
-wrong stride, residuals not paid, contraction, fast division, narrow loads, an undeclared mutation.
+wrong stride, residuals not paid, contraction, fast division, narrow loads, an undeclared mutation, a kernel
+compiled for each step or table.
 
 On the CPU the kernels run in Triton's interpreter, which must be chosen before Triton is imported: one test
 runs this file again in a process of its own. On a CUDA device the same table runs as compiled code.
@@ -20,7 +21,7 @@ from tests.optim.triton_tasks import Case, at_step, copies, differing, first_tas
 
 from mezzotint.optim import AdamW
 from mezzotint.optim._eager import EagerBackend
-from mezzotint.optim._triton import LAUNCH_OPTIONS, TritonBackend, constants, in_pieces, written_by_launches
+from mezzotint.optim._triton import LAUNCH_OPTIONS, TritonBackend, in_pieces, written_by_launches
 from mezzotint.optim._triton_table import COLUMNS, Storage, kind_of, storage_of
 from mezzotint.optim.codecs import BlockCodes, LogCodes, RatioCodes
 from mezzotint.optim.recipes import RECIPES
@@ -237,28 +238,27 @@ def test_without_triton_the_backend_says_so(rng, monkeypatch):
 @pytest.mark.skipif(INTERPRETS, reason="the interpreter compiles nothing")
 @pytest.mark.parametrize("recipe", ["collage-plus", "8bit"])
 def test_code_for_gpus_fuses_flushes_and_approximates_nothing(recipe, rng):
+    from tests.optim.triton_compiler import assembly_of
+
     plan = storage_of(first_tasks(Case(recipe), "cpu", rng)[0])
-    instructions = set(re.findall(r"^\s*(?:@\S+ )?([a-z][\w.:]+)", _assembly(plan), re.MULTILINE))
+    instructions = set(re.findall(r"^\s*(?:@\S+ )?([a-z][\w.:]+)", assembly_of(plan), re.MULTILINE))
     assert {"div.rn.f32", "sqrt.rn.f32", "ld.global.v4.b32", "st.global.v4.b32"} <= instructions
     assert not [name for name in instructions if re.search(r"fma|ftz|approx|full|mad\.rn", name)]
 
 
-def _assembly(plan):
-    """Compile the step for a GPU of capability 9.0; none is needed for that."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+@pytest.mark.skipif(INTERPRETS, reason="the interpreter compiles nothing")
+def test_later_steps_and_other_tables_compile_nothing_anew(rng, monkeypatch):
+    from tests.optim.triton_compiler import compiled_only
 
-    from mezzotint.optim._triton_kernels import step_kernel
-
-    fixed = constants(plan, True, True, 0)
-    names = step_kernel.arg_names
-    types = {"table": "*i64", "dynamic": "*fp32", "steps": "*i64"}
-    types |= dict.fromkeys(("n_rows", "n_halvings", "step"), "i32")
-    source = ASTSource(
-        fn=step_kernel,
-        signature={name: "constexpr" if name in fixed else types.get(name, "fp32") for name in names},
-        constexprs={(names.index(name),): value for name, value in fixed.items()},
-        attrs={(k,): [["tt.divisibility", 16]] for k in range(3)},
-    )
-    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=LAUNCH_OPTIONS).asm["ptx"]
+    case = Case("bf16", "sgd")
+    tasks = first_tasks(case, "cpu", rng)
+    compiled = compiled_only(monkeypatch, "step_kernel", "write_words")
+    TritonBackend().run(tasks)
+    n_kernels = len(compiled)
+    for step in (2, 16, 3_000_000):
+        TritonBackend().run(at_step(tasks, step, gradients_like(tasks, case, rng)))
+    assert len(compiled) == 4 * n_kernels
+    assert len(set(map(id, compiled))) == n_kernels
+    for words in ((0, 1, 2, 16), (2**40, 2**63 - 1, 48)):
+        written_by_launches(words, torch.device("cpu"))
+    assert compiled[-1] is compiled[-2]

@@ -285,4 +285,4 @@ def _rule(task: Task) -> str:
 @lru_cache(maxsize=1 << 16)
 def _salt(seed: int, stream: int) -> int:
     """Remember salts: each costs a draw on the host."""
-    return dither_salt(seed, stream)
+    return int(dither_salt(seed, stream))
