@@ -24,6 +24,7 @@ MZ_INLINE Bytes sum_of(Bytes a, const Bytes& b) {
 #if defined(MZ_ISA_avx512)
   return a + b;
 #else
+#pragma GCC unroll 4
   for (int i = 0; i < static_cast<int>(sizeof(a.part) / sizeof(a.part[0])); i++) a.part[i] += b.part[i];
   return a;
 #endif
