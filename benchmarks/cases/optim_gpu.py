@@ -4,8 +4,8 @@ A billion parameters in matrices of 4096 x 4096, AdamW with decay, one process p
 twenty steps between device events, and a copy of 2 GiB in the same process. The bytes of a contestant are
 what its storage must read and write once per step, the gradient included. The baseline is what full
 precision costs: torch's fused AdamW on float32 weights with float32 gradients, and the copy of the weights
-to bfloat16. Peers of equal numerics: optimi's Kahan beside `collage-light`, torchao's and bitsandbytes' 8-bit states
-and flashoptim beside `8bit`, torchao's 4-bit ones beside `4bit-min`.
+to bfloat16. Peers of equal numerics: optimi's Kahan beside `collage-light` (one storage), torchao's and
+bitsandbytes' 8-bit states and flashoptim beside `8bit`, torchao's 4-bit ones beside `4bit-min`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _RATES = {"lr": 1e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
 _OURS = (
     "mixed",
     "exact32",
-    "kahan",
+    "collage-light",
     "collage-plus",
     "exact16",
     "bf16-sr",
