@@ -144,6 +144,13 @@ def run_case(name: str, *, repeats: int, folder: pathlib.Path = RESULTS) -> path
     return write_result(name, [card, *records, *summaries(records)], folder)
 
 
+def lack(name: str) -> str | None:
+    """Say what a case needs that is not here; cases that need nothing special have no such function."""
+    module = importlib.import_module(f"benchmarks.cases.{name}")
+    reason: str | None = getattr(module, "lack", lambda: None)()
+    return reason
+
+
 def _in_fresh_process(module: str, run: Run, limit: float, scratch: str) -> Record:
     answer = pathlib.Path(scratch) / "answer.json"
     answer.unlink(missing_ok=True)
@@ -195,7 +202,10 @@ def main() -> None:
         os.environ[_QUICK] = "1"
     folder = QUICK_RESULTS if options.quick else RESULTS
     for name in options.case or case_names():
-        print(run_case(name, repeats=options.repeats, folder=folder).relative_to(ROOT))
+        if reason := lack(name):
+            print(f"{name}: {reason}")
+        else:
+            print(run_case(name, repeats=options.repeats, folder=folder).relative_to(ROOT))
 
 
 if __name__ == "__main__":
