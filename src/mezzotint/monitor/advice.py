@@ -125,7 +125,8 @@ def _not_finite(evidence: list[_Evidence]) -> list[str]:
         return []
     which = _worst(bad, lambda one: one.last.nonfinite)
     return [
-        f"Weights are infinite or NaN in {which}: look for the step in which the loss became NaN; nothing below counts."
+        f"Weights are infinite or NaN in {which}: look for the step in which the loss became NaN; nothing "
+        "below counts."
     ]
 
 
@@ -174,7 +175,9 @@ def _stalled(evidence: list[_Evidence]) -> list[str]:
 def _measured_v(own: list[_Evidence]) -> str:
     worst = max(own, key=_off)
     ratio = worst.mean("v_ratio")
-    return "" if math.isnan(ratio) else f", and {worst.name}'s is {ratio:.2f} times the true one"
+    return (
+        "" if math.isnan(ratio) else f"; the worst so far, {worst.name}'s, is {ratio:.2f} times the true one"
+    )
 
 
 def _second_moment(evidence: list[_Evidence]) -> list[str]:
@@ -185,9 +188,9 @@ def _second_moment(evidence: list[_Evidence]) -> list[str]:
         return []
     worst = max(bad, key=_off)
     return [
-        f"The second moment is off in {_worst(bad, _off)}: {worst.name}'s is {worst.mean('v_ratio'):.2f} times what "
-        f"float64 would hold under {worst.known.facts.stored}; use a recipe with more bits for it ('8bit', '24bit'), "
-        "or measure more elements with sample= if its gradients are few and large."
+        f"The second moment is off in {_worst(bad, _off)}: {worst.name}'s is {worst.mean('v_ratio'):.2f} "
+        f"times what float64 would hold under {worst.known.facts.stored}; use a recipe with more bits for it "
+        "('8bit', '24bit'), or measure more elements with sample= if its gradients are few and large."
     ]
 
 
@@ -208,7 +211,8 @@ def _saturated(evidence: list[_Evidence]) -> list[str]:
             share = max(one.mean(figure) for one in bad)
             which = _worst(bad, lambda one, figure=figure: one.mean(figure))  # type: ignore[misc]
             sentences.append(
-                f"Up to {_percent(share)} {what} in {which}: use a recipe with more bits for them ('8bit', '24bit')."
+                f"Up to {_percent(share)} {what} in {which}: use a recipe with more bits for them ('8bit', "
+                "'24bit')."
             )
     return sentences
 
@@ -217,7 +221,7 @@ def _unknown(evidence: list[_Evidence]) -> list[str]:
     """Optimizers whose rule is not known."""
     unknown = sorted({one.known.facts.stored for one in evidence if math.isnan(one.last.intended_norm)})
     return [
-        f"The rule of {stored} is not known here, so only what its steps did was measured, not what they were to do."
+        f"The rule of {stored} is not known here: what its steps did was measured, not what they were to do."
         for stored in unknown
     ]
 
@@ -236,7 +240,7 @@ def _all_is_well(total: Row) -> str:
     """Say so with numbers."""
     text = (
         f"Nothing is lost at step {total.step}: EDQ ratio {total.edq_full_ratio:.3f}, "
-        f"{_percent(total.lost_full)} of the updates change nothing"
+        f"{_percent(total.lost_full)} of the updates change nothing at once"
     )
     if not math.isnan(total.v_ratio):
         text += f", the second moment is {total.v_ratio:.3f} times the true one"

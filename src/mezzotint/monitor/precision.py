@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,9 +33,9 @@ class PrecisionMonitor:
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
-        One of mezzotint's, or any other. The intended update is known for mezzotint's and for torch.optim's
-        elementwise rules (Adam, AdamW, SGD, NAdam, RAdam, Adamax, RMSprop, Rprop, Adagrad, Adadelta, ASGD); of
-        others the effective update alone is reported.
+        One of mezzotint's, or any other. The intended update is known for mezzotint's and for the elementwise
+        rules of torch.optim (Adam, AdamW, SGD, NAdam, RAdam, Adamax, RMSprop, Rprop, Adagrad, Adadelta,
+        ASGD); of others the effective update alone is reported.
     every : int, default 100
         A measurement is made at steps `every`, 2 * `every`, and so on.
     model : torch.nn.Module, optional
@@ -44,7 +44,7 @@ class PrecisionMonitor:
     sample : int, default 1024
         Elements per parameter whose second moment is shadowed in float64, at most 4096. Those are updated
         every step; 0 leaves second moments out.
-    elements : int or None, default 2**18
+    elements : int or None, default 2**16
         About how many elements per parameter a measurement looks at, in whole rows drawn at random; sums are
         scaled to all elements. None looks at all of them.
     write : str, path, SummaryWriter, callable, or list of these, optional
@@ -70,7 +70,8 @@ class PrecisionMonitor:
 
     References
     ----------
-    Yu et al., "Collage: light-weight low-precision strategy for LLM training", ICML 2024 (EDQ, lost arithmetic).
+    Yu et al., "Collage: light-weight low-precision strategy for LLM training", ICML 2024: EDQ and lost
+    arithmetic.
 
     Examples
     --------
@@ -91,20 +92,13 @@ class PrecisionMonitor:
         *,
         model: torch.nn.Module | None = None,
         sample: int = 1024,
-        elements: int | None = 2**18,
+        elements: int | None = 2**16,
         write: Any = None,  # noqa: ANN401 - see sink_for
         start: int = 0,
         keep: int = 1000,
     ) -> None:
-        for name, value, least in (
-            ("every", every, 1),
-            ("sample", sample, 0),
-            ("elements", elements, 1),
-            ("start", start, 0),
-            ("keep", keep, 1),
-        ):
-            if value is not None and value < least:
-                raise ParameterError(f"{name} came as {value}; it must be at least {least}")
+        _check(1, every=every, elements=elements, keep=keep)
+        _check(0, sample=sample, start=start)
         if sample > _MOST_SAMPLES:
             raise ParameterError(f"sample came as {sample}; it must be at most {_MOST_SAMPLES}")
         self.step = start
@@ -214,7 +208,7 @@ class PrecisionMonitor:
 
     # ------------------------------------------------------------------ one measurement
 
-    def _active(self) -> Any:
+    def _active(self) -> Iterator[tuple[int, Subject]]:
         """Go through the parameters that have a gradient, with the numbers of their groups."""
         for number, group in enumerate(self._optimizer.param_groups):
             for place, p in enumerate(group["params"]):
@@ -235,7 +229,7 @@ class PrecisionMonitor:
             subject.param.grad,
         )
         intended = None
-        if _dense(gradient):
+        if gradient is not None and _dense(gradient):
             exact = subject.take(gradient).double() * unscale
             intended = self._storage.intended(group, subject, exact)
         return Before(
@@ -271,6 +265,13 @@ class PrecisionMonitor:
         if shadow is not None and stored is not None:
             sums.update(second_moment_sums(stored.reshape(-1).index_select(0, subject.sample), shadow))
         return vector(sums, subject.scale, visible.device)
+
+
+def _check(least: int, **numbers: int | None) -> None:
+    """Refuse numbers that are too small; None stands for all."""
+    for name, value in numbers.items():
+        if value is not None and value < least:
+            raise ParameterError(f"{name} came as {value}; it must be at least {least}")
 
 
 def _followed_by(closure: Callable[[], Any], look: Callable[[], None]) -> Callable[[], Any]:

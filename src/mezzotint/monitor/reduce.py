@@ -52,9 +52,5 @@ def _sharding(subject: Subject) -> tuple[object, ...]:
 
 def _process_groups(subject: Subject) -> list[torch.distributed.ProcessGroup]:
     """Give one group of ranks per dimension of the mesh along which a parameter is sharded."""
-    mesh = getattr(subject.param, "device_mesh", None)
-    if mesh is None:
-        return []
-    return [
-        mesh.get_group(dim) for dim, placement in enumerate(subject.param.placements) if placement.is_shard()
-    ]
+    mesh, placements = getattr(subject.param, "device_mesh", None), getattr(subject.param, "placements", ())
+    return [mesh.get_group(dim) for dim, placement in enumerate(placements) if mesh and placement.is_shard()]

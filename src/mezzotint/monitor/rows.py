@@ -40,9 +40,9 @@ Sums = dict[str, float]
 class Row:
     """The figures of one parameter, one group or all parameters at one step; NaN where there is none.
 
-    With i the intended update, e the effective one (weight after minus weight before), EDQ is <e, i> / |i| and
-    its ratio <e, i> / |i|**2: 1 where nothing is lost. The *visible* weight is what the model multiplies by;
-    the *full* one adds whatever the optimizer keeps beside it (a low part, a remainder, a master copy).
+    With i the intended update, e the effective one (weight after minus weight before), EDQ is <e, i> / |i|
+    and its ratio <e, i> / |i|**2: 1 where nothing is lost. The *visible* weight is what the model multiplies
+    by; the *full* one adds whatever the optimizer keeps beside it (a low part, a remainder, a master copy).
 
     Attributes
     ----------
@@ -72,8 +72,8 @@ class Row:
         Share of the first moment's codes, relative to the second, at an end of their range (clipped or next
         to it).
     second_saturated : float
-        Share of the second moment's codes at the smallest level, to which what lies below is raised; blocks of
-        zeros do not count.
+        Share of the second moment's codes at the smallest level, to which what lies below is raised; blocks
+        of zeros do not count.
     nonfinite : float
         Share of the elements whose visible weight is infinite or NaN.
     v_ratio : float

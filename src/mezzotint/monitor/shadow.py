@@ -1,4 +1,4 @@
-"""Second moments as they ought to be: a float64 average over a few elements of each parameter, kept beside."""
+"""Second moments as they ought to be: float64 averages of a few elements of each parameter."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Shadow:
         starts = [self._values.get(subject, self._begin(subject)) for subject, _ in key]
         values = torch.cat(starts) if starts else torch.zeros(0, dtype=torch.float64)
         sizes = [len(start) for start in starts]
-        for (subject, _), view in zip(key, values.split(sizes), strict=True):
+        for (subject, _), view in zip(key, torch.split(values, sizes), strict=True):
             self._values[subject] = view
         return _Batch(key, values, sizes)
 

@@ -27,7 +27,8 @@ def sink_for(target: Any, start: int) -> Sink:  # noqa: ANN401 - a path, a write
     Parameters
     ----------
     target : str, path, SummaryWriter or callable
-        A path is a CSV file; an object with ``add_scalar`` is TensorBoard's; a function gets ``(step, dict)``.
+        A path is a CSV file; an object with ``add_scalar`` is TensorBoard's; a function gets ``(step,
+        dict)``.
     start : int
         Steps that the run has made: later rows of an existing file are dropped.
 

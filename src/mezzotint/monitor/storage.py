@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -168,7 +169,8 @@ class _Ours:
         return self._recipes[subject]
 
     def _state(self, subject: Subject) -> dict[str, Tensor]:
-        return self._optimizer.state.get(subject.param, {})
+        state: dict[str, Tensor] = self._optimizer.state.get(subject.param, {})
+        return state
 
     def _length(self, subject: Subject) -> int:
         return subject.take(subject.param.detach()).shape[1]
@@ -194,9 +196,9 @@ class _Ours:
     def _moments(
         self,
         rule: Rule,
-        root_before: Any,
+        root_before: float | Tensor,
         subject: Subject,
-        w: Tensor,  # noqa: ANN401 - a number of Hyper
+        w: Tensor,
     ) -> tuple[Tensor, ...]:
         """Decode the moments as the step before has stored them; before the first step they are zero."""
         if not self._state(subject):
@@ -225,7 +227,8 @@ class _Torch:
         twin_param.grad = gradient
         options = {key: _plain(value) for key, value in group.items() if key not in _VERBATIM}
         options.update({key: False for key in _SWITCHES if key in group})
-        twin = type(self._optimizer)([{**options, "params": [twin_param]}])
+        make: Callable[..., torch.optim.Optimizer] = type(self._optimizer)
+        twin = make([{**options, "params": [twin_param]}])
         state = self._optimizer.state.get(subject.param, {})
         if state:
             twin.state[twin_param] = {key: _copied(key, value, subject) for key, value in state.items()}

@@ -86,10 +86,9 @@ def subject_of(name: str, param: Tensor, elements: int | None, sample: int) -> S
     chosen = n_rows if elements is None else min(n_rows, max(1, elements // max(length, 1)))
     rows = None
     if chosen < n_rows:
-        rows = torch.from_numpy(sample_rows(_SEED, n_rows, chosen)).sort().values
+        rows = _drawn(n_rows, chosen, stream=0)
     n_seen = chosen * length
-    picked = sample_rows(_SEED, n_seen, min(sample, n_seen), stream=1) if n_seen else []
-    positions = torch.as_tensor(picked, dtype=torch.int64).sort().values
+    positions = _drawn(n_seen, min(sample, n_seen), stream=1)
     places = positions if rows is None else rows[positions // length] * length + positions % length
     device = whole.device
     return Subject(
@@ -100,6 +99,13 @@ def subject_of(name: str, param: Tensor, elements: int | None, sample: int) -> S
         sample=positions.to(device),
         places=places.to(device),
     )
+
+
+def _drawn(population: int, size: int, stream: int) -> Tensor:
+    """Draw different numbers below `population`, in order."""
+    if size == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    return torch.from_numpy(sample_rows(_SEED, population, size, stream=stream)).sort().values
 
 
 def matrix(tensor: Tensor) -> Tensor:
