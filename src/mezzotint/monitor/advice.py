@@ -219,7 +219,7 @@ def _saturated(evidence: list[_Evidence]) -> list[str]:
 
 def _unknown(evidence: list[_Evidence]) -> list[str]:
     """Optimizers whose rule is not known."""
-    unknown = sorted({one.known.facts.stored for one in evidence if math.isnan(one.last.intended_norm)})
+    unknown = sorted({one.known.facts.stored for one in evidence if not one.known.facts.rule_known})
     return [
         f"The rule of {stored} is not known here: what its steps did was measured, not what they were to do."
         for stored in unknown

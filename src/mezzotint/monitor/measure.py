@@ -58,7 +58,8 @@ def compared(before: Before, visible: Tensor, full: Tensor | None) -> dict[str, 
         **{f"full_{name}": value for name, value in kept.items()},
     }
     if intended is not None:
-        sums["known"] = intended.count_nonzero().double()
+        sums["known"] = sums["elements"]
+        sums["wanted"] = intended.count_nonzero().double()
         sums["intended_sq"] = intended.square().sum()
     return sums
 

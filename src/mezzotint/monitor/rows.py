@@ -11,6 +11,7 @@ __all__ = ["SUMS", "Row", "make_row", "merge", "normalised"]
 SUMS = (
     "elements",
     "known",
+    "wanted",
     "intended_sq",
     "seen_sq",
     "seen_dot",
@@ -31,7 +32,7 @@ SUMS = (
     "v_abs",
 )
 """Names of the sums. ``seen_`` is the visible weight, ``full_`` all components; ``known`` counts the elements
-whose intended update is known and not zero."""
+whose intended update is known, ``wanted`` those of them that are to change."""
 
 Sums = dict[str, float]
 
@@ -188,8 +189,8 @@ def make_row(step: int, kind: str, name: str, lr: float, sums: Sums) -> Row:
         edq_ratio=_ratio(sums["seen_dot"], sums["intended_sq"]),
         edq_full=_ratio(sums["full_dot"], size),
         edq_full_ratio=_ratio(sums["full_dot"], sums["intended_sq"]),
-        lost=_ratio(sums["seen_lost"], sums["known"]),
-        lost_full=_ratio(sums["full_lost"], sums["known"]),
+        lost=_ratio(sums["seen_lost"], sums["wanted"]),
+        lost_full=_ratio(sums["full_lost"], sums["wanted"]),
         imprecision=_ratio(sums["seen_still"], sums["elements"]),
         imprecision_full=_ratio(sums["full_still"], sums["elements"]),
         first_saturated=_ratio(sums["first_ends"], sums["first_codes"]),

@@ -45,15 +45,15 @@ class Facts:
         Of the visible weight.
     stored : str
         "recipe '24bit'", or "torch.optim.AdamW".
-    ours : bool
-        Whether the optimizer is one of mezzotint's.
+    rule_known : bool
+        Whether intended updates can be computed.
     nearest_v : bool
         Whether the second moment is a bfloat16 rounded to nearest.
     """
 
     weight: torch.dtype
     stored: str
-    ours: bool
+    rule_known: bool
     nearest_v: bool
 
 
@@ -253,7 +253,7 @@ class _Torch:
         name = f"torch.optim.{kind.__name__}" if kind.__module__.startswith("torch.optim") else kind.__name__
         dtype = subject.param.dtype
         nearest = kind in _OF_ADAM_FAMILY and dtype is torch.bfloat16
-        return Facts(dtype, name, False, nearest)
+        return Facts(dtype, name, self._known, nearest)
 
 
 def _averaging(group: Group) -> Averaging:
