@@ -127,7 +127,10 @@ def test_frozen_empty_and_unused_parameters_are_left_out():
 
 def test_a_number_is_a_parameter_too():
     w = torch.nn.Parameter(torch.tensor(1.0, dtype=torch.bfloat16))
-    for optimizer in (torch.optim.AdamW([w], lr=0.25, weight_decay=0.0), AdamW([w], lr=0.25, weight_decay=0.0)):
+    for optimizer in (
+        torch.optim.AdamW([w], lr=0.25, weight_decay=0.0),
+        AdamW([w], lr=0.25, weight_decay=0.0),
+    ):
         with PrecisionMonitor(optimizer, every=1) as monitor:
             for _ in range(2):
                 w.grad = torch.ones_like(w)

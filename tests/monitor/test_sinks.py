@@ -57,7 +57,7 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path):
 
 def test_names_with_commas_come_back(tmp_path):
     w = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.SGD([("a,\"b\"", w)])
+    optimizer = torch.optim.SGD([('a,"b"', w)])
     with PrecisionMonitor(optimizer, every=1, write=tmp_path / "run.csv"):
         w.grad = torch.ones_like(w)
         optimizer.step()

@@ -238,6 +238,8 @@ _RULES: tuple[Callable[[list[_Evidence]], list[str]], ...] = (
 
 def _all_is_well(total: Row) -> str:
     """Say so with numbers."""
+    if not total.intended_norm:
+        return f"Nothing was to change at step {total.step}: all intended updates were zero."
     text = (
         f"Nothing is lost at step {total.step}: EDQ ratio {total.edq_full_ratio:.3f}, "
         f"{_percent(total.lost_full)} of the updates change nothing at once"
