@@ -1,4 +1,4 @@
-"""Tensors here are small: one thread is faster than handing them round, and leaves the others to other tests."""
+"""Tensors here are small: one thread is faster than sharing them, and leaves the others to other tests."""
 
 import pytest
 import torch

@@ -55,8 +55,8 @@ def test_recipes_that_keep_all_are_called_well(recipe):
     w = weights(64, 64)
     (sentence,) = advice_on(AdamW([w], lr=3e-3, recipe=recipe), [w])
     ratio, v = re.match(
-        r"Nothing is lost at step 40: EDQ ratio (\d\.\d{3}), .* % of the updates change nothing at once, the second "
-        r"moment is (\d\.\d{3}) times the true one.$",
+        r"Nothing is lost at step 40: EDQ ratio (\d\.\d{3}), .* % of the updates change nothing at once, the "
+        r"second moment is (\d\.\d{3}) times the true one.$",
         sentence,
     ).groups()
     assert abs(float(ratio) - 1) < 0.1
@@ -85,8 +85,8 @@ def test_a_stalled_second_moment_is_named_with_its_size():
         size=lambda step: 1.0 if step < 50 else 0.01,
     )
     (sentence,) = [text for text in found if "cannot decay" in text]
-    # Stuck where it was at step 50, while the true one decays by 0.999**50 per measurement: 1, 1.051, 1.105 and
-    # 1.162, in the mean 1.080; before it was stuck it was rounded to nearest 50 times.
+    # Stuck where it was at step 50, while the true one decays by 0.999**50 per measurement: 1, 1.051, 1.105
+    # and 1.162, in the mean 1.080; before it was stuck it was rounded to nearest 50 times.
     assert float(re.search(r"is (\d\.\d\d) times the true one", sentence)[1]) == pytest.approx(1.08, abs=0.02)
     assert "or beta2 <= 0.996" in sentence
 
@@ -107,8 +107,8 @@ def test_codes_at_their_ends_are_named():
         optimizer.step()
     found = [text for text in monitor.advice() if "smallest level" in text]
     assert found == [
-        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use a recipe with more bits "
-        "for them ('8bit', '24bit')."
+        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use a recipe with more "
+        "bits for them ('8bit', '24bit')."
     ]
 
 

@@ -1,7 +1,4 @@
-"""EDQ, lost updates and norms on tensors small enough for a pencil: caught an intended update read after the
-step, sums not scaled to all elements, zero updates counted as lost, groups that averaged ratios, a full weight
-that was the visible one.
-"""
+"""EDQ, lost updates and norms on tensors small enough for a pencil: caught BREAKS."""
 
 import math
 

@@ -1,7 +1,4 @@
-"""The monitor inside training loops: caught a step that a scaler skipped and that counted, gradients looked at
-before the closure had made them, hooks that stayed after close, random numbers drawn from torch's generator,
-measurements one step late, scaled gradients taken for gradients.
-"""
+"""The monitor inside training loops: caught BREAKS."""
 
 import pytest
 import torch

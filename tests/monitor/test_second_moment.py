@@ -109,8 +109,8 @@ def test_a_bf16_moment_at_0999_stays_where_it_was_after_gradients_drop():
 
 
 def test_smallest_codes_are_counted_but_not_in_blocks_of_zeros():
-    # The largest square of the first row sets its scale; the others are 2**-26 of it or less, below 11 octaves.
-    # The second row has had no gradient. 128 of 256 elements count, 127 of them at the smallest level.
+    # The largest square of the first row sets its scale; the others are 2**-26 of it, below 11 octaves. The
+    # second row has had no gradient. 128 of 256 elements count, 127 of them at the smallest level.
     w = torch.nn.Parameter(torch.ones(2, 128, dtype=torch.bfloat16))
     optimizer = AdamW([w], recipe="4bit", spare=lambda p: False)
     gradient = torch.zeros(2, 128, dtype=torch.bfloat16)
