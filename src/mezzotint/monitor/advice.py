@@ -140,10 +140,11 @@ def _lost(evidence: list[_Evidence]) -> list[str]:
     for (dtype, stored, lr), own in cases.items():
         own.sort(key=lambda one: -one.mean("lost_full"))
         first = own[0]
-        others = f" (and of {len(own) - 1} more parameters)" if len(own) > 1 else ""
+        more = len(own) - 1
+        others = f" (and of {more} more parameter{'s' if more > 1 else ''})" if more else ""
         sentences.append(
             f"{_percent(first.mean('lost_full'))} of the updates to {first.name}{others} are lost in "
-            f"{_NAMES.get(dtype, str(dtype))} at lr {lr:g} under {stored}, EDQ ratio {first.edq_ratio:.2f}: "
+            f"{_NAMES.get(dtype, str(dtype))} at lr {lr:.3g} under {stored}, EDQ ratio {first.edq_ratio:.2f}: "
             f"{_instead(dtype)}."
         )
     return sentences
