@@ -144,8 +144,8 @@ def _lost(evidence: list[_Evidence]) -> list[str]:
         others = f" (and of {more} more parameter{'s' if more > 1 else ''})" if more else ""
         sentences.append(
             f"{_percent(first.mean('lost_full'))} of the updates to {first.name}{others} are lost in "
-            f"{_NAMES.get(dtype, str(dtype))} at lr {lr:.3g} under {stored}, EDQ ratio {first.edq_ratio:.2f}: "
-            f"{_instead(dtype)}."
+            f"{_NAMES.get(dtype, str(dtype))} at lr {lr:.3g} under {stored}, "
+            f"EDQ ratio {first.edq_ratio:.2f}: {_instead(dtype)}."
         )
     return sentences
 
