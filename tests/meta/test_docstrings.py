@@ -16,6 +16,7 @@ WELL_FORMED = re.compile("GL03|GL06|GL07|GL08|GL10|SS01|SS03|SS04|PR02|PR05|PR10
 COMPLETE = re.compile(WELL_FORMED.pattern + "|PR01|PR04|PR07")
 API = (
     "mezzotint",
+    "mezzotint.expansions",
     "mezzotint.formats",
     "mezzotint.packed",
     "mezzotint.linear",

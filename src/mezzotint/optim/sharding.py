@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import ParameterError
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 __all__ = ["Extent", "distributed_like", "extent_of", "local"]
 
@@ -98,7 +102,7 @@ def extent_of(param: Tensor) -> Extent:
     return Extent(shape, offset[0] if local_shape[0] else 0, local_shape[0], length)
 
 
-def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> Tensor:
+def distributed_like(param: Tensor, state: Tensor) -> Tensor:
     """Make a state DTensor with the placements of its parameter; plain parameters have plain states.
 
     Parameters
@@ -107,8 +111,6 @@ def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> 
         The parameter.
     state : Tensor
         Its local state, one row per local row.
-    columns : tuple of int
-        Shape of the state beyond dimension 0.
 
     Returns
     -------
@@ -119,19 +121,19 @@ def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> 
         return state
     from torch.distributed.tensor import DTensor
 
-    shape = torch.Size((param.shape[0], *columns)) if param.dim() else torch.Size(())
+    shape = torch.Size((*param.shape[:1], *state.shape[1:])) if param.dim() else state.shape
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(
         state, param.device_mesh, param.placements, run_check=False, shape=shape, stride=stride
     )
 
 
-def _is_distributed(tensor: Tensor) -> bool:
+def _is_distributed(tensor: Tensor) -> TypeGuard[DTensor]:
     """Ask by the method that only DTensors have: their module is slow to import."""
     return hasattr(tensor, "to_local")
 
 
-def _refuse_other_shardings(param: Tensor) -> None:
+def _refuse_other_shardings(param: DTensor) -> None:
     """Allow replicas and contiguous shards of dimension 0 only."""
     from torch.distributed.tensor import Replicate, Shard
 
