@@ -4,6 +4,7 @@ from mezzotint.optim.adamw import Adam, AdamW
 from mezzotint.optim.base import is_small
 from mezzotint.optim.lion import Lion
 from mezzotint.optim.recipes import RECIPES, Recipe
+from mezzotint.optim.release import release_gradients
 from mezzotint.optim.sgd import SGD
 
-__all__ = ["RECIPES", "SGD", "Adam", "AdamW", "Lion", "Recipe", "is_small"]
+__all__ = ["RECIPES", "SGD", "Adam", "AdamW", "Lion", "Recipe", "is_small", "release_gradients"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from mezzotint.optim.rules import Hyper, Rule, RuleName
 from mezzotint.optim.sharding import Extent, extent_of, local
 from mezzotint.optim.states import STEP, WEIGHT, State, layout, loaded, portable, zeros
 from mezzotint.optim.task import Task
+
+if TYPE_CHECKING:
+    from mezzotint.optim.release import GradientRelease
 
 __all__ = ["Group", "LowPrecisionOptimizer", "is_small", "refuse_unavailable"]
 
@@ -71,6 +74,8 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     ParameterError
         If an argument is outside its range, or a parameter cannot be stored as its recipe says.
     """
+
+    _released: GradientRelease | None = None
 
     def __init__(
         self,
@@ -134,18 +139,14 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             If a gradient is sparse or complex; no parameter has been changed then.
         """
         loss = None
-        if closure is not None:
+        if closure is not None and self._released is None:
             with torch.enable_grad():
                 loss = closure()
         pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for _, p in pending:
-            _check_gradient(p.grad)
-        if getattr(self, "found_inf", None):
-            return loss
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        tasks = [self._task(group, p, _unscaled(p.grad, scale)) for group, p in pending]
-        self._dispatch.run([task for task in tasks if task.gradient.numel()])
-        self._finish([p for _, p in pending], tasks)
+        if self._released is not None:
+            self._released.end_step(closure is not None, [p for _, p in pending])
+        elif not getattr(self, "found_inf", None):
+            self._advance(pending)
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -266,6 +267,18 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         return dict(self._dispatch.last)
 
     # ------------------------------------------------------------------ one parameter
+
+    @torch.no_grad()
+    def _advance(self, pending: list[tuple[Group, Tensor]]) -> None:
+        """Step parameters that have gradients."""
+        gradients = [p.grad for _, p in pending if p.grad is not None]
+        for gradient in gradients:
+            _check_gradient(gradient)
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        given = zip(pending, gradients, strict=True)
+        tasks = [self._task(group, p, _unscaled(gradient, scale)) for (group, p), gradient in given]
+        self._dispatch.run([task for task in tasks if task.gradient.numel()])
+        self._finish([p for _, p in pending], tasks)
 
     def _task(self, group: Group, p: Tensor, gradient: Tensor) -> Task:
         """Gather what one step of one parameter needs; its state is made at the first one."""
