@@ -10,7 +10,7 @@ BETAS = (0.95, 0.98, 0.99, 0.999)
 
 
 def second_moment(recipe, beta2, drop, steps=1000, arithmetic="bf16"):
-    """v over its exact value, in the mean, after `steps`; or after as many more with a tenth of the gradients."""
+    """v over its exact value, in the mean, after `steps` or as many more with a tenth of the gradients."""
     generator = torch.Generator().manual_seed(0)
     w = torch.nn.Parameter(torch.ones(40, 40, dtype=torch.bfloat16))
     optimizer = AdamW([w], lr=0.0, betas=(0.9, beta2), recipe=recipe, arithmetic=arithmetic)

@@ -12,7 +12,8 @@ def patterns():
     """float32 of every exponent and sign, with low bits at, beside and between the ties of bfloat16."""
     high = np.arange(0, 2**16, 37, dtype=np.uint32) << 16
     low = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, 0x0080, 0x1234], np.uint32)
-    return torch.from_numpy((high[:, None] | low).ravel().view(np.float32).copy())
+    nans = np.array([0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF], np.uint32)
+    return torch.from_numpy(np.append(high[:, None] | low, nans).view(np.float32))
 
 
 def test_rounding_to_nearest_is_that_of_ieee_even_for_infinity_and_nan():

@@ -6,5 +6,19 @@ from mezzotint.optim.lion import Lion
 from mezzotint.optim.recipes import RECIPES, Recipe
 from mezzotint.optim.release import release_gradients
 from mezzotint.optim.sgd import SGD
+from mezzotint.optim.transfer import export_state, fp32_state_dict, import_state, load_fp32_
 
-__all__ = ["RECIPES", "SGD", "Adam", "AdamW", "Lion", "Recipe", "is_small", "release_gradients"]
+__all__ = [
+    "RECIPES",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Recipe",
+    "export_state",
+    "fp32_state_dict",
+    "import_state",
+    "is_small",
+    "load_fp32_",
+    "release_gradients",
+]

@@ -234,10 +234,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         Recipe
             Its recipe.
         """
-        for group in self.param_groups:
-            if any(param is p for p in group["params"]):
-                return self._recipe(group, param)
-        raise ParameterError("a tensor came that this optimizer does not hold; pass one of its parameters")
+        return self._recipe(self._group_of(param), param)
 
     def state_bytes(self) -> dict[str, int]:
         """Count what the steps so far have stored on this rank, by kind.
@@ -278,21 +275,47 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         given = zip(pending, gradients, strict=True)
         tasks = [self._task(group, p, _unscaled(gradient, scale)) for (group, p), gradient in given]
         self._dispatch.run([task for task in tasks if task.gradient.numel()])
-        self._finish([p for _, p in pending], tasks)
+        self.finish([p for _, p in pending], tasks)
+
+    def task(self, param: Tensor, *, ahead: int = 0) -> Task:
+        """Gather what is stored of a parameter, as a backend gets it; nothing is changed.
+
+        Parameters
+        ----------
+        param : Tensor
+            One of the optimizer's parameters.
+        ahead : int, default 0
+            0 for the step that has been taken; 1 for the next one, which reads moments as they are stored.
+
+        Returns
+        -------
+        Task
+            Views of weight and moments. Where there is no gradient the weight stands in for it.
+        """
+        group, extent = self._group_of(param), extent_of(param)
+        if not self.state[param]:
+            self._initialise(param, group, extent)
+        step = max(int(self.state[param][STEP].item()) + ahead, 1)
+        return self._gather(group, param, param if param.grad is None else param.grad, step, extent)
 
     def _task(self, group: Group, p: Tensor, gradient: Tensor) -> Task:
-        """Gather what one step of one parameter needs; its state is made at the first one."""
-        recipe, rule, extent = self._recipe(group, p), self._rule(group), extent_of(p)
-        state = self.state[p]
+        """Count the step of one parameter and gather what it needs; its state is made at the first one."""
+        state, extent = self.state[p], extent_of(p)
         if not state:
             self._initialise(p, group, extent)
         state[STEP] += 1
         tensors = torch.compiler.is_compiling() or group["capturable"]
         step = state[STEP].to(torch.int64) if tensors else int(state[STEP].item())
+        task = self._gather(group, p, gradient, step, extent)
+        if not tensors and self._versions.get(p) != local(p)._version:
+            refresh(task.recipe.weight, task.weight)
+        return task
+
+    def _gather(self, group: Group, p: Tensor, gradient: Tensor, step: int | Tensor, extent: Extent) -> Task:
+        """View everything that a step of one parameter reads and writes."""
+        state, recipe, rule = self.state[p], self._recipe(group, p), self._rule(group)
         weight = _parts(state, WEIGHT, recipe.weight.components, extent)
         weight[""] = _matrix(local(p), extent)
-        if not tensors and self._versions.get(p) != local(p)._version:
-            refresh(recipe.weight, weight)
         names_and_codecs = zip(rule.moments, recipe.codecs(len(rule.moments)), strict=True)
         return Task(
             rule=rule,
@@ -310,13 +333,28 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             decay_style=group.get("weight_decay_style", "compact"),
         )
 
-    def _finish(self, params: list[Tensor], tasks: list[Task]) -> None:
-        """Copy back weights that had no rows in memory, and remember which weights are our own."""
+    def finish(self, params: list[Tensor], tasks: list[Task]) -> None:
+        """Copy back weights that had no rows in memory, and remember which weights are our own.
+
+        Parameters
+        ----------
+        params : list of Tensor
+            Parameters whose weights were changed.
+        tasks : list of Task
+            By what.
+        """
         for p, task in zip(params, tasks, strict=True):
             if not local(p).is_contiguous():
                 local(p).copy_(task.weight[""].view(local(p).shape))
             if not torch.compiler.is_compiling():
                 self._versions[p] = local(p)._version
+
+    def _group_of(self, param: Tensor) -> Group:
+        """Find the group of a parameter."""
+        for group in self.param_groups:
+            if any(param is p for p in group["params"]):
+                return group
+        raise ParameterError("a tensor came that this optimizer does not hold; pass one of its parameters")
 
     def _initialise(self, p: Tensor, group: Group, extent: Extent) -> None:
         """Make the state of a parameter: zero moments, and what the visible weight leaves out."""
