@@ -172,28 +172,26 @@ def gather(folder):
 
 
 def average():
-    """Train under DDP on the batch of this rank."""
+    """Train under DDP on the batch of this rank; give the averaged gradients too."""
     model = DistributedDataParallel(layer())
     optimizer = AdamW(model.parameters(), lr=1e-2, recipe="4bit")
+    averages = []
     for number in range(3):
-        loss_of(model, number, [dist.get_rank()])[0].backward()
+        source = torch.Generator().manual_seed(10 * number + dist.get_rank())
+        model(torch.randn(4, 130, generator=source).bfloat16()).float().square().mean().backward()
+        averages.append([p.grad.clone() for p in model.parameters()])
         optimizer.step()
         optimizer.zero_grad()
-    return everything(model.module, optimizer)
+    return averages, everything(model.module, optimizer)
 
 
-def average_here():
-    """Train alone on the mean of both gradients, as DDP makes it: halves are added."""
+def step_with(gradients):
+    """Train alone with given gradients."""
     model = layer()
     optimizer = AdamW(model.parameters(), lr=1e-2, recipe="4bit")
-    for number in range(3):
-        halves = []
-        for loss in loss_of(model, number):
-            loss.backward()
-            halves.append([p.grad / 2 for p in model.parameters()])
-            optimizer.zero_grad()
-        for p, one, other in zip(model.parameters(), *halves, strict=True):
-            p.grad = one + other
+    for given in gradients:
+        for p, gradient in zip(model.parameters(), given, strict=True):
+            p.grad = gradient
         optimizer.step()
     return everything(model, optimizer)
 
@@ -205,10 +203,3 @@ def layer():
         for p in model.parameters():
             p.copy_(torch.arange(p.numel()).view(p.shape) % 17 / 64 - 0.1)
     return model
-
-
-def loss_of(model, number, ranks=(0, 1)):
-    """Give the losses of the batches of some ranks."""
-    source = torch.Generator().manual_seed(number)
-    batches = [torch.randn(4, 130, generator=source).bfloat16() for _ in range(2)]
-    return [model(batches[rank]).float().square().mean() for rank in ranks]
