@@ -93,6 +93,7 @@ def test_states_that_do_not_fit_are_refused_before_anything_changes():
     with pytest.raises(ParameterError, match="a state of 1 parameters came; this optimizer has 4"):
         import_state(optimizer, torch.optim.AdamW([net[0].weight]).state_dict())
     broken = export_state(optimizer)
+    broken["state"][0]["exp_avg"] *= 2
     broken["state"][3]["exp_avg"] = torch.zeros(2)
     with pytest.raises(ParameterError, match=r"'exp_avg' came as \(2,\), the parameter has shape \(3,\)"):
         import_state(optimizer, broken)
