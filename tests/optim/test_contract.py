@@ -187,6 +187,15 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(recipe, kind, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", training.ALL)
+def test_counting_steps_on_the_device_changes_no_bit(recipe):
+    plain, capturable = started(recipe), started(recipe, capturable=True, lr=torch.tensor(1e-2))
+    plain.param_groups[0]["lr"] = torch.tensor(1e-2)
+    for optimizer in (plain, capturable):
+        train(optimizer, range(3))
+    assert_same(capturable, plain)
+
+
+@pytest.mark.parametrize("recipe", training.ALL)
 def test_a_copy_goes_on_as_the_original_does(recipe):
     original = started(recipe)
     train(original, range(2))

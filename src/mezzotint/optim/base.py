@@ -359,8 +359,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     def _initialise(self, p: Tensor, group: Group, extent: Extent) -> None:
         """Make the state of a parameter: zero moments, and what the visible weight leaves out."""
         state = self.state[p]
-        device = local(p).device if group["capturable"] else "cpu"
-        state[STEP] = torch.tensor(0.0, device=device)
+        state[STEP] = torch.tensor(0.0, device=_counting_device(group, p))
         for key, component in layout(self._rule(group), self._recipe(group, p)).items():
             state[key] = zeros(p, component, extent)
             if key.startswith(WEIGHT) and component.dtype is torch.float32:
@@ -383,6 +382,9 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     def _restore(self, states: dict[Tensor, State]) -> None:
         """Put them in place; what the weights are is seen in the next step."""
         self.state.update(states)
+        for group in self.param_groups:
+            for p in filter(states.__contains__, group["params"]):
+                states[p][STEP] = states[p][STEP].to(_counting_device(group, p))
         self._versions.clear()
 
     # ------------------------------------------------------------------ recipes
@@ -432,6 +434,11 @@ def _parts(state: dict[str, Tensor], name: str, components: tuple[Component, ...
 def _matrix(tensor: Tensor, extent: Extent) -> Tensor:
     """View a local tensor as rows, whatever its own shape."""
     return tensor.reshape(extent.rows, tensor.numel() // max(extent.rows, 1))
+
+
+def _counting_device(group: Group, p: Tensor) -> torch.device:
+    """Say where steps are counted: on the host, unless a graph on the device is to count them."""
+    return local(p).device if group["capturable"] else torch.device("cpu")
 
 
 def _check_gradient(gradient: Tensor) -> None:
