@@ -1,4 +1,8 @@
-"""Would catch: a step that a compiler cuts, compiles anew as rates change, or gives other bits for."""
+"""Would catch: a step that a compiler cuts, compiles anew as rates change, or gives other bits for.
+
+Caught: rates read as numbers in a compiled step; a salt drawn by NumPy and a cached property,
+which cut the graph.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,8 @@
-"""Would catch: a promise of torch.optim that schedulers, scalers, clippers or loops rely on, broken."""
+"""Would catch: a promise of torch.optim that schedulers, scalers, clippers or loops rely on, broken.
+
+Caught: states loaded without a copy, or cast to the dtype of their parameter, or not checked; copies of
+optimizers that lost the numbers of their parameters; steps taken although the scaler had found infinity.
+"""
 
 import copy
 
@@ -184,6 +188,23 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(recipe, kind, tmp_path):
     assert_same(resumed, stopped)
     train(resumed, range(2, 4))
     assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("recipe", training.ALL)
+@pytest.mark.parametrize("kind", [AdamW, Lion, SGD])
+@pytest.mark.parametrize("began", [False, True])
+def test_the_step_by_which_checkpoints_make_states_changes_no_weight(recipe, kind, began):
+    optimizer = started(recipe, kind, weight_decay=0.1)
+    params = optimizer.param_groups[0]["params"]
+    if began:
+        train(optimizer, [0])
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": {}})
+    before = weights(optimizer)
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    torch.testing.assert_close(weights(optimizer), before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("recipe", training.ALL)

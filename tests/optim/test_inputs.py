@@ -1,4 +1,8 @@
-"""Would catch: input of an unusual kind that is taken wrongly, or refused after something has changed."""
+"""Would catch: input of an unusual kind that is taken wrongly, or refused after something has changed.
+
+Caught: weights with gaps in memory that were not copied back; element numbers cut to 32 bits; changed weights
+that were not seen.
+"""
 
 import pytest
 import torch

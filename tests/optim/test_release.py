@@ -1,4 +1,7 @@
-"""Would catch: steps in the backward pass that differ from ordinary ones, or that are misused unnoticed."""
+"""Would catch: steps in the backward pass that differ from ordinary ones, or that are misused unnoticed.
+
+Caught: gradients kept after their step; a second gradient taken before the step had ended.
+"""
 
 import pytest
 import torch

@@ -14,7 +14,16 @@ from mezzotint.optim.codecs import Component, Parts, refresh
 from mezzotint.optim.recipes import RECIPES, Recipe, recipe_named
 from mezzotint.optim.rules import Hyper, Rule, RuleName
 from mezzotint.optim.sharding import Extent, extent_of, local
-from mezzotint.optim.states import STEP, WEIGHT, State, layout, loaded, portable, zeros
+from mezzotint.optim.states import (
+    STEP,
+    WEIGHT,
+    State,
+    check_same_storage,
+    layout,
+    loaded,
+    portable,
+    zeros,
+)
 from mezzotint.optim.task import Task
 
 if TYPE_CHECKING:
@@ -370,7 +379,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         numbers = [number for saved in given["param_groups"] for number in saved["params"]]
         params = [(group, p) for group in self.param_groups for p in group["params"]]
         for group, saved in zip(self.param_groups, given["param_groups"], strict=False):
-            _check_same_storage(group, saved)
+            check_same_storage(group, saved)
         taken = {
             p: loaded(p, given["state"][number], layout(self._rule(group), self._recipe(group, p)))
             for number, (group, p) in zip(numbers, params, strict=False)
@@ -454,21 +463,6 @@ def _check_gradient(gradient: Tensor) -> None:
 def _unscaled(gradient: Tensor, scale: Tensor | None) -> Tensor:
     """Divide by the scale that GradScaler has set; it is a power of two."""
     return gradient if scale is None else local(gradient).to(torch.float32) / scale.to(gradient.device)
-
-
-def _check_same_storage(group: Group, saved: Group) -> None:
-    """Refuse to read states of one recipe as those of another."""
-    if "recipe" not in saved:
-        raise ParameterError(
-            "a state of another optimizer came; states of mezzotint's own are allowed: carry it over with "
-            "import_state"
-        )
-    for key in ("recipe", "arithmetic", "weight_decay_style"):
-        if key in saved and saved[key] != group.get(key):
-            raise ParameterError(
-                f"a state with {key} {saved[key]!r} came; this optimizer has {group.get(key)!r}: make it "
-                f"with the same {key}, or carry the state over with export_state and import_state"
-            )
 
 
 def refuse_unavailable(**options: bool | None) -> None:
