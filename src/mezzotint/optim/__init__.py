@@ -4,6 +4,7 @@ from mezzotint.optim.adamw import Adam, AdamW
 from mezzotint.optim.base import is_small
 from mezzotint.optim.lion import Lion
 from mezzotint.optim.recipes import RECIPES, Recipe
+from mezzotint.optim.release import release_gradients
 from mezzotint.optim.sgd import SGD
 from mezzotint.optim.transfer import export_state, fp32_state_dict, import_state, load_fp32_
 
@@ -19,4 +20,5 @@ __all__ = [
     "import_state",
     "is_small",
     "load_fp32_",
+    "release_gradients",
 ]
