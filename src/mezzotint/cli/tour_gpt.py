@@ -6,92 +6,19 @@ computed in float32 from the stored weights, so that runs differ in what is stor
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mezzotint.cli.tour_plan import Plan, Run
 from mezzotint.cli.tour_text import Text
 from mezzotint.monitor import PrecisionMonitor
 from mezzotint.optim import AdamW, param_groups
 
 _CLIP = 1.0
 _DECAY = 0.1
-_FINAL = 0.1  # last rate over the highest
 
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Sizes of the model and of a run.
-
-    Attributes
-    ----------
-    width, layers, heads, length : int
-        Of the transformer; `length` characters are read at once.
-    steps, rows : int
-        Steps, and windows in a batch.
-    rate : float
-        Highest learning rate; a tenth of the steps leads there, a cosine down to a tenth of it.
-    beta2 : float
-        Of AdamW.
-    looks : int
-        How often validation loss and EDQ are measured.
-    """
-
-    width: int = 96
-    layers: int = 3
-    heads: int = 4
-    length: int = 64
-    steps: int = 500
-    rows: int = 8
-    rate: float = 1e-3
-    beta2: float = 0.999
-    looks: int = 10
-    windows: int = 256
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, ..."""
-        cosine = _FINAL + (1 - _FINAL) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.rate * min((step + 1) / (0.1 * self.steps), cosine)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What one recipe reached.
-
-    Attributes
-    ----------
-    recipe : str
-        Which.
-    curve : list of (int, float)
-        Steps and validation losses in nats per character; the last one is the result.
-    edq : list of (int, float)
-        Steps and EDQ ratios of all that is stored of the weights.
-    lost : float
-        Share of the updates that changed nothing that is stored, on average over the run.
-    bytes_per_parameter : float
-        Visible weights and states, as stored.
-    n_parameters : int
-        Of the model.
-    """
-
-    recipe: str
-    curve: list[tuple[int, float]]
-    edq: list[tuple[int, float]]
-    lost: float
-    bytes_per_parameter: float
-    n_parameters: int
-
-    @property
-    def loss(self) -> float:
-        """The last validation loss."""
-        return self.curve[-1][1]
-
-    @property
-    def edq_ratio(self) -> float:
-        """EDQ ratio on average over the run."""
-        return sum(ratio for _, ratio in self.edq) / len(self.edq)
 
 
 class GPT(nn.Module):
@@ -159,16 +86,16 @@ def train(recipe: str, plan: Plan, text: Text) -> Run:
 
 
 def _model(n_characters: int, plan: Plan) -> GPT:
-    """Draw the same first weights for every recipe, rounded to bfloat16."""
+    """Draw the same first weights for every recipe, rounded to bfloat16: torch's own depend on what ran before."""
     model = GPT(n_characters, plan)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for p in model.parameters():
-            if p.dim() > 1:
+        for name, p in model.named_parameters():
+            if name.endswith("bias"):
+                p.zero_()
+            elif p.dim() > 1:
                 p.normal_(0.0, 0.5 / math.sqrt(plan.width), generator=generator)
-    for p in model.parameters():
-        p.data = p.data.bfloat16()
-    return model
+    return model.to(torch.bfloat16)
 
 
 def _loss(model: GPT, batch: Tensor) -> Tensor:
