@@ -202,7 +202,7 @@ def test_hard_problems_end_at_the_optimum_too(seed, bits):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_decrement_below_zero_is_not_convergence(seed):
-    """Too many columns for factors in float64, so badly scaled that those in float32 say a gap below nothing."""
+    """Too many columns for factors in float64; in float32 the bad scaling makes the gap negative."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((300, 400)) * 10 ** rng.uniform(-3, 3, 400)
     y = rng.integers(0, 2, 300)
@@ -213,7 +213,7 @@ def test_a_decrement_below_zero_is_not_convergence(seed):
 
 @pytest.mark.parametrize("seed", [0, 1, 3, 5])
 def test_long_steps_find_the_least_value_on_their_way(seed):
-    """Eight orders of magnitude between columns, and hardly a penalty: steps are long and their margins cancel."""
+    """Eight orders of magnitude between columns, hardly a penalty: steps are long, their margins cancel."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((14, 63)) * 10 ** rng.uniform(-4, 4, 63)
     y = np.concatenate([[0, 1], rng.integers(0, 2, 14)[2:]])

@@ -17,10 +17,11 @@ from mezzotint.linear.result import Iteration, Report, Result
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
-from mezzotint.packed.pack import check_finite, pack_source
+from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
+_TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class Settings:
     ----------
     bits : {8, 4, 32}
         Bits of the packed copy; 32 solves on the float rows without one.
+    levels : {"uniform", "optimal"}
+        Where the levels of a copy in 4 bits lie.
     solver : {"auto", "newton", "halp", "zipml"}
         "auto" is "newton", or Newton's method on the float rows where the problem is too small to pack.
     tol : float
@@ -50,6 +53,7 @@ class Settings:
     """
 
     bits: int
+    levels: str
     solver: str
     tol: float
     max_iter: int
@@ -58,6 +62,23 @@ class Settings:
     zipml: ZipML = dataclasses.field(default_factory=ZipML)
     report: Report | None = None
     started_at: float = dataclasses.field(default_factory=time.perf_counter)
+
+
+def checked_levels(levels: Any, bits: int) -> str:  # noqa: ANN401
+    """Return where the levels of a copy in `bits` bits lie.
+
+    Raises
+    ------
+    ParameterError
+        If that is unknown, or the copy has more levels than a table holds.
+    """
+    check_choice("levels", levels, ("uniform", "optimal"))
+    if levels == "optimal" and bits != _TABLE_BITS:
+        raise ParameterError(
+            f"levels='optimal' with bits={bits}; allowed bits: {_TABLE_BITS}. More levels do not fit a table, "
+            f"and gain little: take bits={_TABLE_BITS}, or leave levels out."
+        )
+    return str(levels)
 
 
 def solver_of(value: Any) -> tuple[str, ZipML]:  # noqa: ANN401
@@ -89,14 +110,7 @@ def packed_copy(
     if small or bits == 32:
         check_finite(source, worthwhile(settings.n_threads, source.shape[0] * source.shape[1] / 4))
         return None
-    return pack_source(
-        source,
-        bits,
-        rounding="nearest",
-        keep_source=True,
-        seed=settings.seed,
-        n_threads=settings.n_threads,
-    )
+    return _packed(source, bits, 1, settings)
 
 
 def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
@@ -106,11 +120,17 @@ def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
             "solver='zipml' runs on packed samples, so bits=32 is not possible; give 8 or 4."
         )
     n_draws = 2 if loss == "squared" else 1
+    return _packed(source, settings.bits - (n_draws - 1), n_draws, settings)
+
+
+def _packed(source: Source, bits: int, n_draws: int, settings: Settings) -> PackedMatrix:
+    """Pack as `mezzotint.pack` does."""
     return pack_source(
         source,
-        settings.bits - (n_draws - 1),
+        bits,
         n_draws=n_draws,
-        rounding="stochastic" if n_draws == 2 else "nearest",
+        levels=settings.levels,
+        rounding=checked_rounding(None, n_draws, settings.levels),
         keep_source=True,
         seed=settings.seed,
         n_threads=settings.n_threads,
