@@ -75,7 +75,7 @@ def checked_levels(levels: Any, bits: int) -> str:  # noqa: ANN401
     check_choice("levels", levels, ("uniform", "optimal"))
     if levels == "optimal" and bits != _TABLE_BITS:
         raise ParameterError(
-            f"levels='optimal' with bits={bits}; allowed bits: {_TABLE_BITS}. More levels do not fit a table, "
+            f"levels='optimal' with bits={bits}; allowed bits: {_TABLE_BITS}. More do not fit a table, "
             f"and gain little: take bits={_TABLE_BITS}, or leave levels out."
         )
     return str(levels)
