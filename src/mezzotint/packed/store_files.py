@@ -49,6 +49,7 @@ class Frame(NamedTuple):
 class OpenShard(NamedTuple):
     """An open file of a shard whose header has been checked."""
 
+    name: str
     descriptor: int
     data_start: int  # of its first plane
     checksums: NDArray[np.uint32]  # (blocks, planes)
@@ -197,11 +198,11 @@ def advise(descriptor: int, advice: str, begin: int = 0, length: int = 0) -> Non
         os.posix_fadvise(descriptor, begin, length, getattr(os, advice))
 
 
-def open_shards(store: Path, info: StoreInfo) -> list[OpenShard]:
-    """Open all files of a store and check them, or raise StoreError; the caller closes them."""
+def open_shards(store: Path, info: StoreInfo, wanted: range | None = None) -> list[OpenShard]:
+    """Open the files of a store, or some, and check them, or raise StoreError; the caller closes them."""
     shards: list[OpenShard] = []
     try:
-        for index in range(len(info.shards)):
+        for index in range(len(info.shards)) if wanted is None else wanted:
             shards.append(_open_shard(store, info, index))
     except BaseException:
         close_shards(shards)
@@ -229,4 +230,4 @@ def _checked_shard(descriptor: int, info: StoreInfo, index: int) -> OpenShard:
     if load_json(description) != load_json(info.describe(index)):
         raise StoreError("it describes another shard than the header of the store")
     checksums = np.frombuffer(data, dtype="<u4").reshape(-1, len(info.planes))
-    return OpenShard(descriptor, frame.data_start + length, checksums)
+    return OpenShard(shard_name(index), descriptor, frame.data_start + length, checksums)

@@ -163,6 +163,13 @@ class StoreInfo:
             [("offset", "F64", [d]), ("scale", "F64", [d]), ("noise", "F64", [len(self.planes), d])]
         )
 
+    def part(self, shards: range) -> "StoreInfo":
+        """What some shards hold, one after the other, with rows counted from the first of them."""
+        first = self.shards[shards.start].start
+        moved = [self.shards[index] for index in shards]
+        moved = [Shard(start - first, stop - first, crc32) for start, stop, crc32 in moved]
+        return replace(self, shape=(moved[-1].stop, self.shape[1]), shards=tuple(moved))
+
     def describe(self, shard: int | None = None) -> str:
         """JSON of the header, or of one shard's file: the same without the others' checksums."""
         facts: dict[str, Any] = {
