@@ -92,8 +92,9 @@ class BlockReader:
     def _verify(self, block: Block, pieces: Pieces) -> None:
         expected = self._shards[block.shard].checksums[block.number]
         if any(checksum(piece) != crc for piece, crc in zip(pieces, expected, strict=False)):
+            name = self._shards[block.shard].name
             raise StoreError(
-                f"{self._shards[block.shard].name} is damaged: rows {block.start} to {block.stop - 1} do not fit "
+                f"{name} is damaged: rows {block.start} to {block.stop - 1} do not fit "
                 "their checksum. Copy the file again, or pack the data again."
             )
         self._verified[block.shard][block.number] = True
