@@ -92,7 +92,7 @@ def test_rows_of_a_part_can_be_attached_and_fitted(store):
     np.testing.assert_allclose(
         model.coef_, expected, atol=1e-6
     )  # F < 1 and its curvature about 1: sqrt(2e-14)
-    with pytest.raises(DataError, match=f"source has shape {X.shape}"):
+    with pytest.raises(DataError, match=r"source has shape \(5003, 37\), .* opened"):
         mz.open(path, shards=range(1, 4), source=X)
 
 

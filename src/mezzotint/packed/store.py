@@ -235,7 +235,7 @@ def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
     rows = as_source(source)
     if rows.shape != info.shape:
         raise DataError(
-            f"source has shape {rows.shape}, the store {info.shape}; pass the rows that were packed."
+            f"source has shape {rows.shape}, the rows that are opened {info.shape}; pass those that were packed."
         )
     return rows
 
