@@ -131,7 +131,10 @@ def open_source(path: str | Path, bits: int | None = None, *, shards: range | No
     """
     files, columns = _select(path, shards)
     if files.info.layout == TILES:
-        raise ParameterError(f"{path} holds codes in tiles; only planes are decoded as a source, see `open`.")
+        raise ParameterError(
+            f"{path} holds codes in {TILES}; only planes are decoded as a source. Open it with `open`, or pack "
+            "with planes=True."
+        )
     return _decoded(files, columns, _checked_bits(files.info, bits))
 
 
@@ -235,7 +238,7 @@ def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
     rows = as_source(source)
     if rows.shape != info.shape:
         raise DataError(
-            f"source has shape {rows.shape}, the rows that are opened {info.shape}; pass those that were packed."
+            f"source has shape {rows.shape}, the rows that are opened {info.shape}; pass what was packed."
         )
     return rows
 
