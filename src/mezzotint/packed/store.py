@@ -132,8 +132,8 @@ def open_source(path: str | Path, bits: int | None = None, *, shards: range | No
     files, columns = _select(path, shards)
     if files.info.layout == TILES:
         raise ParameterError(
-            f"{path} holds codes in {TILES}; only planes are decoded as a source. Open it with `open`, or pack "
-            "with planes=True."
+            f"{path} holds codes in {TILES}; only planes are decoded as a source. Open it with `open`, or "
+            "pack with planes=True."
         )
     return _decoded(files, columns, _checked_bits(files.info, bits))
 

@@ -187,8 +187,8 @@ def check_columns(info: StoreInfo, columns: Columns) -> None:
     if bad.any():
         j = int(bad.argmax())
         raise StoreError(
-            f"its offsets, scales or noises are not finite, or scales or noises are negative: column {j} has offset "
-            f"{columns.offset[j]:.3g}, scale {columns.scale[j]:.3g}, noise {columns.noise[:, j].max():.3g}"
+            "its offsets, scales or noises are not finite, or scales or noises are negative: "
+            f"column {j} has offset {columns.offset[j]:.3g}, scale {columns.scale[j]:.3g}, noise {columns.noise[:, j].max():.3g}"
         )
 
 
@@ -241,8 +241,8 @@ def _checked_shard(descriptor: int, info: StoreInfo, index: int) -> OpenShard:
     noted = parse_crc(frame.metadata.get("crc32"))
     if not crc32 == shard.crc32 == noted:
         raise StoreError(
-            f"its checksum does not fit: {crc32:08x}, noted are {noted:08x} in it and {shard.crc32:08x} in the "
-            "header of the store; it is damaged, or a shard of another store"
+            f"its checksum does not fit: {crc32:08x}, noted are {noted:08x} in it and {shard.crc32:08x} in "
+            "the header of the store; it is damaged, or a shard of another store"
         )
     if load_json(description) != load_json(info.describe(index)):
         raise StoreError(f"it describes another shard than the header of the store: {shown(description)}")

@@ -277,9 +277,9 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
     starts = [start for start, _, _ in info.shards]
     uneven = [edge for edge in edges[:-1] if edge % ROW_GROUP]
     if starts != edges[:-1] or edges[-1] != n_rows or uneven or sorted(set(edges)) != edges:
+        ranges = [[start, stop] for start, stop, _ in info.shards]
         raise StoreError(
-            f"the shards {shown([[*shard[:2]] for shard in info.shards])} do not cut {n} rows into ranges that start "
-            f"at multiples of {ROW_GROUP}"
+            f"the shards {shown(ranges)} do not cut {n} rows into ranges that start at multiples of {ROW_GROUP}"
         )
 
 

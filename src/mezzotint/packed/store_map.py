@@ -89,8 +89,8 @@ def read_into(descriptor: int, offset: int, out: NDArray[np.uint8]) -> None:
         got = os.pread(descriptor, min(len(out) - done, 2**24), offset + done)
         if not got:
             raise StoreError(
-                f"a file of the store became shorter while it was read: it ends before byte {offset + len(out)}; "
-                "copy it again."
+                "a file of the store became shorter while it was read: it ends before byte "
+                f"{offset + len(out)}; copy it again."
             )
         out[done : done + len(got)] = np.frombuffer(got, dtype=np.uint8)
         done += len(got)

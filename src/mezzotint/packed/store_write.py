@@ -136,7 +136,7 @@ class StoreWriter:
         missing = next(self.missing_blocks(), None)
         if missing is not None:
             raise StoreError(
-                f"rows {missing.start} to {missing.stop} of {self.path} were not written; write all before commit."
+                f"rows {missing.start} to {missing.stop} of {self.path} were not written; write them first."
             )
         with _explaining(self._partial):
             shards = [self._finish(s) for s in range(len(self.info.shards))]
