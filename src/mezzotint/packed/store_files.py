@@ -188,7 +188,8 @@ def check_columns(info: StoreInfo, columns: Columns) -> None:
         j = int(bad.argmax())
         raise StoreError(
             "its offsets, scales or noises are not finite, or scales or noises are negative: "
-            f"column {j} has offset {columns.offset[j]:.3g}, scale {columns.scale[j]:.3g}, noise {columns.noise[:, j].max():.3g}"
+            f"column {j} has offset {columns.offset[j]:.3g}, scale {columns.scale[j]:.3g}, "
+            f"noise {columns.noise[:, j].max():.3g}"
         )
 
 

@@ -279,7 +279,8 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
     if starts != edges[:-1] or edges[-1] != n_rows or uneven or sorted(set(edges)) != edges:
         ranges = [[start, stop] for start, stop, _ in info.shards]
         raise StoreError(
-            f"the shards {shown(ranges)} do not cut {n} rows into ranges that start at multiples of {ROW_GROUP}"
+            f"the shards {shown(ranges)} do not cut {n} rows into ranges that start at multiples of "
+            f"{ROW_GROUP}"
         )
 
 
