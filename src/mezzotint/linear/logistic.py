@@ -91,9 +91,11 @@ class LogisticRegression(LinearClassifier):
     ('CONVERGED', 'exact')
     """
 
-    _loss_names = ("logistic", "softmax")
-    _loss_factor = 1.0
     _infinite_C = True
+
+    @property
+    def _loss_names(self) -> tuple[str, str]:
+        return "logistic", "softmax"
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear import minimum_norm
+from mezzotint.linear import minimum_norm, multipliers
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import Coef, Problem, dot
@@ -21,6 +21,7 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
+_WITH_TARGETS = ("squared", "squared_epsilon_insensitive", "epsilon_insensitive")
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -101,6 +102,9 @@ def packed_copy(
 
     Whatever is returned, the rows have been checked: NaN or infinity is a DataError.
     """
+    if loss in multipliers.LOSSES:
+        check_finite(source, worthwhile(settings.n_threads, source.shape[0] * source.shape[1] / 4))
+        return None
     if settings.solver == "zipml":
         return _samples(source, settings, loss) if given is None else given
     bits = settings.bits if given is None else given.bits
@@ -155,7 +159,7 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    centres = problem.loss in ("squared", "squared_epsilon_insensitive") and problem.fit_intercept
+    centres = problem.loss in _WITH_TARGETS and problem.fit_intercept
     result = (_solve_centred_targets if centres else _solve)(problem, settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         return dataclasses.replace(result, solution="quantised")
@@ -165,6 +169,10 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
 def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
     if settings.solver == "zipml":
         return _descend(problem, settings, start)
+    if problem.loss in multipliers.LOSSES:
+        return multipliers.solve_multipliers(
+            problem, max_iter=settings.max_iter, start=start, **_common(settings)
+        )
     least_squares = problem.loss == "squared" and problem.penalty == 0
     if least_squares and minimum_norm.looks_deficient(problem, settings.seed):
         result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
