@@ -358,11 +358,10 @@ def test_predictions_are_those_of_the_plain_estimator(n_classes):
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [
-        (LinearSVC(loss="hinge"), "squared_hinge"),
-        (LinearSVC(loss="crammer"), "unknown; allowed: 'squared_hinge'"),
+        (LinearSVC(loss="crammer"), "unknown; allowed: 'squared_hinge', 'hinge'"),
         (LinearSVC(C=np.inf), "finite number > 0"),
         (LinearSVC(C=0), "C=0"),
-        (LinearSVR(loss="epsilon_insensitive"), "squared_epsilon_insensitive"),
+        (LinearSVR(loss="hinge"), "allowed: 'squared_epsilon_insensitive', 'epsilon_insensitive'"),
         (LinearSVR(epsilon=-0.1), "epsilon=-0.1"),
         (LinearSVR(C=-1.0), "C=-1.0"),
     ],

@@ -2,17 +2,17 @@
 
 A loss like the hinge has no curvature for Newton's method to use. It is the largest of its tangents,
 
-    l_i(m) = max over c in [low_i, high_i] of  c (m - place_i) - margin |c|,
+    l_i(m) = max over c in [low_i, high_i] of  c (m - place_i) - epsilon |c|,
 
-and the method of multipliers takes the maximum around the last slopes c_i, with ``(mu/2) (c - c_i)^2`` taken off:
-a function whose slope ``clip(soft(c_i + (m - place_i) / mu, margin / mu), low_i, high_i)`` is continuous, and whose
-curvature is 1/mu on the rows that lie on the kink and 0 elsewhere. Newton's method finds its minimum in a few
+and the method of multipliers takes the maximum around the last slopes c_i, with ``(mu/2) (c - c_i)^2`` taken
+off: a function whose slope ``clip(soft(c_i + (m - place_i) / mu, epsilon / mu), low_i, high_i)`` is continuous,
+and whose curvature is 1/mu on the rows that lie on a kink and 0 elsewhere. Newton's method finds its minimum in a few
 steps, each a Cholesky factor of the curved rows alone. The slopes there are the next c_i, mu shrinks, and the
 optimum is reached up to rounding errors, not only for mu = 0.
 
 Slopes that cancel (``sum_i s_i c_i = 0``, for the intercept) are feasible for the dual problem, whose value
 
-    D(c) = -|X^T (s c)|^2 / (2 lam S^2) - (1/S) sum_i s_i (place_i c_i + margin |c_i|)
+    D(c) = -|X^T (s c)|^2 / (2 lam S^2) - (1/S) sum_i s_i (place_i c_i + epsilon |c_i|)
 
 is below F everywhere: F - D is a rigorous bound of the gap, and the certificate.
 
@@ -58,7 +58,7 @@ class Kinks(NamedTuple):
     """Where the losses of the rows bend, and their slopes on either side; see the module."""
 
     place: Rows
-    margin: float
+    epsilon: float
     low: Rows
     high: Rows
 
@@ -66,19 +66,19 @@ class Kinks(NamedTuple):
         """l(m)."""
         beyond = m - self.place
         return np.maximum(
-            np.maximum(self.high * (beyond - self.margin), self.low * (beyond + self.margin)), 0.0
+            np.maximum(self.high * (beyond - self.epsilon), self.low * (beyond + self.epsilon)), 0.0
         )
 
     def slopes(self, m: Rows, c: Rows, mu: float) -> tuple[Rows, NDArray[np.bool_]]:
         """Slopes of the smoothed losses around slopes c, and which rows curve them."""
         t = c + (m - self.place) / mu
-        soft = np.sign(t) * np.maximum(np.abs(t) - self.margin / mu, 0.0)
+        soft = np.sign(t) * np.maximum(np.abs(t) - self.epsilon / mu, 0.0)
         found: Rows = np.clip(soft, self.low, self.high)
-        return found, (soft == found) & ((np.abs(t) > self.margin / mu) | (self.margin == 0.0))
+        return found, (soft == found) & ((np.abs(t) > self.epsilon / mu) | (self.epsilon == 0.0))
 
     def conjugate(self, c: Rows) -> Rows:
         """What a slope costs in the dual."""
-        cost: Rows = self.place * c + self.margin * np.abs(c)
+        cost: Rows = self.place * c + self.epsilon * np.abs(c)
         return cost
 
 

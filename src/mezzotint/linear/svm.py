@@ -366,7 +366,7 @@ def _checked_loss(loss: Any, allowed: tuple[str, ...], settings: Settings) -> Se
     check_choice("loss", loss, allowed)
     if loss in LOSSES and settings.solver not in ("auto", "newton"):
         raise ParameterError(
-            f"solver={settings.solver!r} with loss={loss!r}, which has a kink; allowed: 'auto', 'newton'. Or take "
-            f"loss={allowed[0]!r}."
+            f"solver={settings.solver!r} with loss={loss!r}, which has a kink; allowed: 'auto', 'newton'. Or "
+            f"take loss={allowed[0]!r}."
         )
     return settings
