@@ -5,10 +5,10 @@ A loss like the hinge has no curvature for Newton's method to use. It is the lar
     l_i(m) = max over c in [low_i, high_i] of  c (m - place_i) - epsilon |c|,
 
 and the method of multipliers takes the maximum around the last slopes c_i, with ``(mu/2) (c - c_i)^2`` taken
-off: a function whose slope ``clip(soft(c_i + (m - place_i) / mu, epsilon / mu), low_i, high_i)`` is continuous,
-and whose curvature is 1/mu on the rows that lie on a kink and 0 elsewhere. Newton's method finds its minimum in a few
-steps, each a Cholesky factor of the curved rows alone. The slopes there are the next c_i, mu shrinks, and the
-optimum is reached up to rounding errors, not only for mu = 0.
+off: a function whose slope ``clip(soft(c_i + (m - place_i) / mu, epsilon / mu), low_i, high_i)`` is
+continuous, and whose curvature is 1/mu on the rows that lie on a kink and 0 elsewhere. Newton's method finds
+its minimum in a few steps, each a Cholesky factor of the curved rows alone. The slopes there are the next
+c_i, mu shrinks, and the optimum is reached up to rounding errors, not only for mu = 0.
 
 Slopes that cancel (``sum_i s_i c_i = 0``, for the intercept) are feasible for the dual problem, whose value
 
