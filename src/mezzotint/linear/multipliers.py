@@ -24,7 +24,7 @@ programming", Mathematics of Operations Research 1(2), 1976.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -178,36 +178,48 @@ class _Output:
         self._problem, self._kinks = problem, kinks
         self._tol, self._max_iter = tol, max_iter
         self._s = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-        self.n_passes = self.n_iter = 0
+        self.n_passes = self.n_iter = self._stalls = 0
+        self._dual = -np.inf
         self.status = Status.ITERATION_LIMIT
 
     def run(self, start: Coef | None) -> "Iterator[_Point]":
-        """Take outer steps until the gap is small; yields where each has come."""
-        zero = np.zeros((1, self._problem.n_columns + 1))
-        coef = zero if start is None else start
-        m = self._margins(coef)
-        at_zero = self._mean(self._kinks.loss(np.zeros_like(m)))
-        slopes = np.zeros_like(m)
+        """Take outer steps until the gap is small; yields the best point after each."""
+        coef = self._problem.zeros()[:1] if start is None else start
+        slopes = np.zeros(self._problem.n_rows)
+        floor = 1e-6 * self._mean(self._kinks.loss(slopes))
         first = mu = max(float(np.abs(self._kinks.place).max()), 1e-300)
-        self.best = _Point(coef, np.inf, np.inf, np.inf)
-        stalls, scale = 0, 1e-6 * at_zero
+        self.best, scale = _Point(coef, np.inf, np.inf, np.inf), floor
         while True:
             coef, m, slopes = self._inner(coef, slopes, mu, _ENOUGH * self._tol * scale)
-            point = self._point(coef, m, slopes)
-            scale = max(abs(point.value), 1e-6 * at_zero)
-            stalls = 0 if point.gap < 0.9 * self.best.gap else stalls + 1
-            if point.gap < self.best.gap:
-                self.best = point
-            yield point
-            if self.best.gap <= self._tol * scale:
-                self.status = Status.CONVERGED
-                return
-            if stalls >= _STALLS:
-                self.status = Status.FLOOR if self.best.gap <= _FLOOR * scale else Status.STALLED
-                return
-            if self.n_iter >= self._max_iter:
+            self._note(coef, m, slopes)
+            scale = max(abs(self.best.value), floor)
+            yield self.best
+            if self._has_ended(scale):
                 return
             mu = max(mu * _SHRINK, first * _LEAST_MU)
+
+    def _note(self, coef: Coef, m: Rows, slopes: Rows) -> None:
+        """Keep the lowest value and the highest bound, which may come from different steps."""
+        value = self._mean(self._kinks.loss(m)) + 0.5 * dot(self._problem.penalised(coef), coef)
+        c = self._balanced(slopes)
+        pull = np.ascontiguousarray(self._transposed(c)[:, :-1])
+        dual = -dot(pull, pull) / (2.0 * self._problem.penalty) - self._mean(self._kinks.conjugate(c))
+        self._dual, before = max(self._dual, dual), self.best.gap
+        if value < self.best.value:
+            size = norm(pull + self._problem.penalised(coef)[:, :-1])
+            self.best = _Point(coef, value, np.inf, size)
+        gap = max(self.best.value - self._dual, 0.0) + _SLACK * abs(self.best.value)
+        self.best = replace(self.best, gap=gap)
+        self._stalls = 0 if gap < 0.9 * before else self._stalls + 1
+
+    def _has_ended(self, scale: float) -> bool:
+        if self.best.gap <= self._tol * scale:
+            self.status = Status.CONVERGED
+        elif self._stalls >= _STALLS:
+            self.status = Status.FLOOR if self.best.gap <= _FLOOR * scale else Status.STALLED
+        else:
+            return self.n_iter >= self._max_iter
+        return True
 
     def _inner(self, coef: Coef, c: Rows, mu: float, enough: float) -> tuple[Coef, Rows, Rows]:
         """Minimise the smoothed objective around slopes c to a gap of `enough`; also the slopes there."""
@@ -267,15 +279,6 @@ class _Output:
         )
         hessian.build(bend)
         return hessian
-
-    def _point(self, coef: Coef, m: Rows, slopes: Rows) -> _Point:
-        """Value and duality gap, with slopes made feasible for the dual."""
-        value = self._mean(self._kinks.loss(m)) + 0.5 * dot(self._problem.penalised(coef), coef)
-        c = self._balanced(slopes)
-        pull = np.ascontiguousarray(self._transposed(c)[:, :-1])
-        dual = -dot(pull, pull) / (2.0 * self._problem.penalty) - self._mean(self._kinks.conjugate(c))
-        gap = max(value - dual, 0.0) + _SLACK * abs(value)
-        return _Point(coef, value, gap, norm(pull + self._problem.penalised(coef)[:, :-1]))
 
     def _balanced(self, c: Rows) -> Rows:
         """Slopes whose sum is zero, as the intercept demands: the side that pulls harder is scaled down."""
