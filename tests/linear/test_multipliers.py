@@ -1,7 +1,7 @@
-"""Losses with kinks. Caught: slopes that do not cancel, multipliers left at zero, rows beyond the kink curved,
+"""Losses with kinks. Caught: slopes that do not cancel, multipliers left at zero, rows curved beyond a kink,
 
-the bound of the last step instead of the highest, steps in zigzag where no row lies on the kink, classes that saw
-each other's labels.
+the bound of the last step instead of the highest, steps in zigzag where no row lies on a kink, classes that
+saw each other's labels.
 """
 
 from types import SimpleNamespace
