@@ -118,7 +118,7 @@ def test_a_lie_beside_the_description_is_named(files, name, key, value, text, tm
 
 
 @pytest.mark.parametrize("name", [HEADER, SHARD])
-@pytest.mark.parametrize("lie", ["dtype", "shape", "overlap", "beyond", "missing", "more"])
+@pytest.mark.parametrize("lie", ["dtype", "shape", "overlap", "beyond", "missing", "more", "null"])
 def test_tensors_must_be_those_of_the_description(files, name, lie, tmp_path):
     header, data = parsed(files[name])
     tensor = list(header)[-1]
@@ -131,8 +131,8 @@ def test_tensors_must_be_those_of_the_description(files, name, lie, tmp_path):
     }
     if lie == "missing":
         del header[tensor]
-    elif lie == "more":
-        header["more"] = header[tensor]
+    elif lie in ("more", "null"):
+        header["more"] = header[tensor] if lie == "more" else None
     else:
         header[tensor].update(changes[lie])
     refused({**files, name: framed(header, data)}, tmp_path / "store", "are not those that its description")

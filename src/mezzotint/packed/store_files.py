@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,11 +140,12 @@ def read_frame(descriptor: int, kind: str) -> Frame:
 def check_table(frame: Frame, expected: Table) -> None:
     """Raise StoreError unless the tensors are those that the description asks for, and fill the file."""
     if frame.table != expected:
-        names = [*frame.table, *expected]
-        other = next(name for name in names if frame.table.get(name) != expected.get(name))
+        absent: dict[str, Any] = dict.fromkeys([*frame.table, *expected], "absent")
+        found, wanted = absent | frame.table, absent | expected
+        other = next(name for name in found if found[name] != wanted[name])
         raise StoreError(
-            f"its tensors are not those that its description asks for: {shown(other)} is "
-            f"{shown(frame.table.get(other))}, not {shown(expected.get(other))}"
+            f"its tensors are not those that its description asks for: {shown(other)} is {shown(found[other])}, "
+            f"not {shown(wanted[other])}"
         )
     end = max(entry["data_offsets"][1] for entry in expected.values())
     if frame.data_start + end != frame.size:
