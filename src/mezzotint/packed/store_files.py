@@ -140,12 +140,12 @@ def read_frame(descriptor: int, kind: str) -> Frame:
 def check_table(frame: Frame, expected: Table) -> None:
     """Raise StoreError unless the tensors are those that the description asks for, and fill the file."""
     if frame.table != expected:
-        absent: dict[str, Any] = dict.fromkeys([*frame.table, *expected], "absent")
+        absent: dict[str, Any] = dict.fromkeys([*frame.table, *expected], ())  # which no JSON is
         found, wanted = absent | frame.table, absent | expected
-        other = next(name for name in found if found[name] != wanted[name])
+        other = next(name for name in absent if found[name] != wanted[name])
         raise StoreError(
-            f"its tensors are not those that its description asks for: {shown(other)} is {shown(found[other])}, "
-            f"not {shown(wanted[other])}"
+            f"its tensors are not those that its description asks for: {shown(other)} is "
+            f"{shown(found[other] or 'absent')}, not {shown(wanted[other] or 'absent')}"
         )
     end = max(entry["data_offsets"][1] for entry in expected.values())
     if frame.data_start + end != frame.size:
