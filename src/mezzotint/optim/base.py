@@ -1,0 +1,390 @@
+"""The torch face that all optimizers share: groups, states, checkpoints, shards, choice of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint.errors import ParameterError
+from mezzotint.optim._backends import Dispatch
+from mezzotint.optim.codecs import Component, Parts, refresh
+from mezzotint.optim.recipes import RECIPES, Recipe, recipe_named
+from mezzotint.optim.rules import Hyper, Rule
+from mezzotint.optim.sharding import Extent, distributed_like, extent_of, local
+from mezzotint.optim.task import Task
+
+__all__ = ["Group", "LowPrecisionOptimizer", "is_small", "refuse_unavailable"]
+
+Group = dict[str, Any]
+
+SMALL = 4096
+_WEIGHT = "weight"
+_ARITHMETICS = ("fp32", "bf16")
+
+
+def is_small(param: Tensor) -> bool:
+    """Say whether a parameter is a vector or has fewer than 4096 elements: some recipes spare such.
+
+    Parameters
+    ----------
+    param : Tensor
+        A parameter; of a DTensor the whole counts, so its precision does not depend on the number of ranks.
+
+    Returns
+    -------
+    bool
+        True for biases, norms and small matrices.
+
+    Examples
+    --------
+    >>> is_small(torch.zeros(10_000)), is_small(torch.zeros(100, 100))
+    (True, False)
+    """
+    return param.dim() < 2 or param.numel() < SMALL
+
+
+class LowPrecisionOptimizer(torch.optim.Optimizer):
+    """An optimizer whose weights and states live in few bits.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or groups, as torch.optim takes them. A group may name its own ``recipe``.
+    defaults : dict
+        Hyper-parameters of groups that do not set them.
+    recipe : str or Recipe
+        How weights and states are stored; `mezzotint.optim.RECIPES` lists them.
+    arithmetic : {"fp32", "bf16"}
+        In what a step is computed; "bf16" rounds every operation, as Collage is published.
+    seed : int
+        Of stochastic rounding, 0 <= seed < 2**63.
+    backend : {"auto", "eager", "native", "triton"}
+        What runs a step. "auto" takes the fastest that can; any other choice is an error where it cannot.
+    spare : callable, default `is_small`
+        Which parameters stay in higher precision under recipes that spare some.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is outside its range, or a parameter cannot be stored as its recipe says.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        defaults: Group,
+        *,
+        recipe: str | Recipe,
+        arithmetic: str = "fp32",
+        seed: int = 0,
+        backend: str = "auto",
+        spare: Callable[[Tensor], bool] = is_small,
+    ) -> None:
+        if not 0 <= seed < 2**63:
+            raise ParameterError(f"seed came as {seed}; it must be at least 0 and below 2**63")
+        self._recipes = dict(RECIPES)
+        self._spare = spare
+        self._numbers: dict[int, int] = {}
+        self._versions: dict[int, int] = {}
+        self._dispatch = Dispatch(backend)
+        common = {"recipe": self._register(recipe), "arithmetic": arithmetic, "seed": seed}
+        super().__init__(params, {**defaults, **common})
+
+    # ------------------------------------------------------------------ what subclasses say
+
+    def _rule(self, group: Group) -> Rule:
+        """Give the rule of a group."""
+        raise NotImplementedError
+
+    def _hyper(self, group: Group, step: int | Tensor) -> Hyper:
+        """Compute the numbers of a step of a group."""
+        raise NotImplementedError
+
+    def _check_group(self, group: Group) -> None:
+        """Refuse hyper-parameters outside their range."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ torch's contract
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401 - whatever the closure returns
+        """Take one step.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and its gradients anew.
+
+        Returns
+        -------
+        float or Tensor or None
+            What the closure returned.
+
+        Raises
+        ------
+        ParameterError
+            If a gradient is sparse or complex; no parameter has been changed then.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        for _, p in pending:
+            _check_gradient(p.grad)
+        tasks = [self._task(group, p) for group, p in pending if local(p).numel()]
+        self._dispatch.run(tasks)
+        self._finish([p for _, p in pending if local(p).numel()], tasks)
+        return loss
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters, after checking that they can be stored as their recipe says.
+
+        Parameters
+        ----------
+        param_group : dict
+            As in torch.optim; ``recipe`` and ``arithmetic`` may be set for this group alone.
+
+        Raises
+        ------
+        ParameterError
+            If a hyper-parameter is outside its range or a parameter cannot be stored so.
+        """
+        if "recipe" in param_group:
+            param_group["recipe"] = self._register(param_group["recipe"])
+        super().add_param_group(param_group)
+        try:
+            self._check_new_group(self.param_groups[-1])
+        except ParameterError:
+            self.param_groups.pop()
+            raise
+        for p in self.param_groups[-1]["params"]:
+            self._numbers[id(p)] = len(self._numbers)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state with every bit and every dtype as it was saved.
+
+        Parameters
+        ----------
+        state_dict : dict
+            What `state_dict` has returned.
+
+        Raises
+        ------
+        ParameterError
+            If it was saved under another recipe or arithmetic, or a tensor has another dtype or shape than
+            the recipe stores.
+        """
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
+            _check_same_storage(group, saved)
+        super().load_state_dict(state_dict)
+        numbers = (number for group in state_dict["param_groups"] for number in group["params"])
+        params = (p for group in self.param_groups for p in group["params"])
+        for number, p in zip(numbers, params, strict=True):
+            if number in state_dict["state"]:
+                self._versions.pop(id(p), None)
+                self._restore(p, state_dict["state"][number])
+
+    # ------------------------------------------------------------------ what is stored
+
+    def recipe_of(self, param: Tensor) -> Recipe:
+        """Give the recipe that a parameter is stored by, after sparing and fitting to its dtype.
+
+        Parameters
+        ----------
+        param : Tensor
+            One of the optimizer's parameters.
+
+        Returns
+        -------
+        Recipe
+            Its recipe.
+        """
+        for group in self.param_groups:
+            if any(param is p for p in group["params"]):
+                return self._recipe(group, param)
+        raise ParameterError("a tensor came that this optimizer does not hold; pass one of its parameters")
+
+    def state_bytes(self) -> dict[str, int]:
+        """Count what the steps so far have stored on this rank, by kind.
+
+        Returns
+        -------
+        dict of str to int
+            Bytes of ``"weight"`` (visible parameters), of each state, and their ``"total"``. Gradients are
+            not counted.
+        """
+        params = [p for group in self.param_groups for p in group["params"]]
+        sizes = {_WEIGHT: sum(local(p).nbytes for p in params)}
+        for p in params:
+            for key, value in self.state.get(p, {}).items():
+                if key != "step":
+                    sizes[key] = sizes.get(key, 0) + local(value).nbytes
+        return {**sizes, "total": sum(sizes.values())}
+
+    def backends(self) -> dict[str, int]:
+        """Say which backend ran how many parameters in the last step.
+
+        Returns
+        -------
+        dict of str to int
+            Number of parameters by name of the backend.
+        """
+        return dict(self._dispatch.last)
+
+    # ------------------------------------------------------------------ one parameter
+
+    def _task(self, group: Group, p: Tensor) -> Task:
+        """Gather what one step of one parameter needs; its state is made at the first one."""
+        recipe, rule, extent = self._recipe(group, p), self._rule(group), extent_of(p)
+        state = self.state[p]
+        if not state:
+            self._initialise(p, group, extent)
+        state["step"] += 1
+        tensors = torch.compiler.is_compiling() or group["capturable"]
+        step = state["step"].to(torch.int64) if tensors else int(state["step"].item())
+        weight = _parts(state, _WEIGHT, recipe.weight.components, extent)
+        weight[""] = _matrix(local(p), extent)
+        if not tensors and self._versions.get(id(p)) != local(p)._version:
+            refresh(recipe.weight, weight)
+        names_and_codecs = zip(rule.moments, recipe.codecs(len(rule.moments)), strict=True)
+        return Task(
+            rule=rule,
+            recipe=recipe,
+            hyper=self._hyper(group, step),
+            weight=weight,
+            moments=tuple(_parts(state, name, codec.components, extent) for name, codec in names_and_codecs),
+            gradient=_matrix(local(p.grad), extent),
+            maximize=group["maximize"],
+            seed=group["seed"],
+            step=step,
+            number=self._numbers[id(p)],
+            first=extent.first_element,
+            bf16=group["arithmetic"] == "bf16" and recipe.arithmetic_bf16,
+        )
+
+    def _finish(self, params: list[Tensor], tasks: list[Task]) -> None:
+        """Copy back weights that had no rows in memory, and remember which weights are our own."""
+        for p, task in zip(params, tasks, strict=True):
+            if not local(p).is_contiguous():
+                local(p).copy_(task.weight[""].view(local(p).shape))
+            if not torch.compiler.is_compiling():
+                self._versions[id(p)] = local(p)._version
+
+    def _initialise(self, p: Tensor, group: Group, extent: Extent) -> None:
+        """Make the state of a parameter: zero moments, and what the visible weight leaves out."""
+        state, recipe, rule = self.state[p], self._recipe(group, p), self._rule(group)
+        device = local(p).device if group["capturable"] else "cpu"
+        state["step"] = torch.tensor(0.0, device=device)
+        codecs = dict(zip(rule.moments, recipe.codecs(len(rule.moments)), strict=True))
+        for name, codec in codecs.items():
+            for component in codec.components:
+                state[name + component.suffix] = _zeros(p, component, extent)
+        for component in recipe.weight.components[1:]:
+            extra = _zeros(p, component, extent)
+            if component.dtype is torch.float32:
+                local(extra).copy_(local(p))
+            state[_WEIGHT + component.suffix] = extra
+
+    def _restore(self, p: Tensor, saved: dict[str, Any]) -> None:
+        """Put the saved tensors back, which torch has cast to the dtype of the parameter."""
+        for key, value in saved.items():
+            if isinstance(value, Tensor):
+                device = value.device if key == "step" else p.device
+                self.state[p][key] = value.detach().to(device, copy=True)
+
+    # ------------------------------------------------------------------ recipes
+
+    def _register(self, recipe: str | Recipe) -> str:
+        """Keep a recipe of the user's own, so that groups and checkpoints hold its name only."""
+        known = recipe_named(recipe)
+        if self._recipes.setdefault(known.name, known) != known:
+            raise ParameterError(
+                f"two different recipes came with the name {known.name!r}; give each its own name"
+            )
+        return known.name
+
+    def _recipe(self, group: Group, p: Tensor) -> Recipe:
+        """Choose the recipe of a parameter."""
+        recipe = self._recipes[group["recipe"]]
+        if recipe.spared is not None and self._spare(p):
+            recipe = self._recipes[recipe.spared]
+        return recipe.for_dtype(p.dtype)
+
+    def _check_new_group(self, group: Group) -> None:
+        """Refuse what no step could use."""
+        self._check_group(group)
+        if group["arithmetic"] not in _ARITHMETICS:
+            raise ParameterError(f"arithmetic came as {group['arithmetic']!r}; allowed are 'fp32' and 'bf16'")
+        recipe = self._recipes[group["recipe"]]
+        if group["arithmetic"] == "bf16" and not recipe.arithmetic_bf16:
+            defined = ", ".join(name for name, other in self._recipes.items() if other.arithmetic_bf16)
+            raise ParameterError(
+                f"arithmetic 'bf16' came with recipe {recipe.name!r}; it is defined for {defined}"
+            )
+        for p in group["params"]:
+            self._recipe(group, p)
+            extent_of(p)
+
+
+def _parts(state: dict[str, Tensor], name: str, components: tuple[Component, ...], extent: Extent) -> Parts:
+    """View the components of a state as matrices; the visible weight is not among the states."""
+    keys = {component.suffix: name + component.suffix for component in components}
+    return {suffix: _matrix(local(state[key]), extent) for suffix, key in keys.items() if key in state}
+
+
+def _matrix(tensor: Tensor, extent: Extent) -> Tensor:
+    """View a local tensor as rows, whatever its own shape."""
+    return tensor.view(extent.rows, -1) if tensor.is_contiguous() else tensor.reshape(extent.rows, -1)
+
+
+def _zeros(p: Tensor, component: Component, extent: Extent) -> Tensor:
+    """Make an empty component, shaped like the parameter or, with fewer columns, as (rows, columns)."""
+    whole = component.per == "element"
+    columns = extent.shape[1:] if whole else (component.columns(extent.length),)
+    shape = (extent.rows, *columns) if extent.shape or not whole else ()
+    return distributed_like(p, torch.zeros(shape, dtype=component.dtype, device=local(p).device), columns)
+
+
+def _check_gradient(gradient: Tensor) -> None:
+    """Refuse gradients that rows of numbers cannot hold."""
+    if gradient.is_sparse or gradient.layout is not torch.strided:
+        raise ParameterError(
+            "a sparse gradient came; states are dense: build the embedding with sparse=False"
+        )
+    if gradient.is_complex():
+        raise ParameterError("a complex gradient came; use real parameters, for instance torch.view_as_real")
+
+
+def _check_same_storage(group: Group, saved: Group) -> None:
+    """Refuse to read states of one recipe as those of another."""
+    for key in ("recipe", "arithmetic"):
+        if key in saved and saved[key] != group[key]:
+            raise ParameterError(
+                f"a state with {key} {saved[key]!r} came; this optimizer has {group[key]!r}: make it "
+                f"with the same {key}, or carry the state over with export_state and import_state"
+            )
+
+
+def refuse_unavailable(**options: bool | None) -> None:
+    """Refuse options of torch.optim that have no meaning here.
+
+    Parameters
+    ----------
+    **options : bool or None
+        Options by name.
+
+    Raises
+    ------
+    ParameterError
+        If one of them is switched on.
+    """
+    for name, value in options.items():
+        if value:
+            advice = (
+                "choose the implementation by backend=" if name in ("foreach", "fused") else "leave it out"
+            )
+            raise ParameterError(f"{name}=True came; it is not available: {advice}")
