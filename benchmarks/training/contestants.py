@@ -1,4 +1,4 @@
-"""Who takes part: every recipe of ours, torch with and without fp32 master weights, and other libraries.
+"""Who takes part beside our recipes: torch with and without fp32 master weights, and other libraries.
 
 All of them own bfloat16 parameters with bfloat16 gradients; the model only ever reads those parameters.
 """
@@ -69,9 +69,10 @@ class Plain:
         """The stored moment, divided by what the zero at its start takes from it."""
         stored = self.optimizer.state[parameter]["exp_avg_sq"]
         stored = stored.dequantize() if hasattr(stored, "__tensor_flatten__") else stored
-        return stored.float() if self.debiased else stored.float() / self._weight_so_far()
+        return stored.float() if self.debiased else stored.float() / self.weight_so_far()
 
-    def _weight_so_far(self) -> float:
+    def weight_so_far(self) -> float:
+        """Sum of the weights of all gradients in the average: 1 - beta2**steps."""
         return 1.0 - float(self.optimizer.param_groups[0]["betas"][1]) ** self.n_steps
 
 
@@ -103,7 +104,7 @@ class Master:
         groups = [{**group, "params": copy} for group, copy in zip(self.groups, copies, strict=True)]
         parameters = [p for group in self.groups for p in group["params"]]
         self._pairs = list(zip(parameters, [c for copy in copies for c in copy], strict=True))
-        self._inner = Plain(torch.optim.AdamW(groups, **_arguments(self.beta2), fused=True))
+        self._inner = Plain(torch.optim.AdamW(groups, **arguments(self.beta2), fused=True))
 
     def _copy(self, parameter: Tensor, noise: torch.Generator) -> Tensor:
         copy = parameter.detach().float()
@@ -150,18 +151,19 @@ def bytes_per_parameter(parameters: Iterable[Tensor], stepper: Stepper) -> float
     return n_bytes / sum(w.numel() for w in weights)
 
 
-def _arguments(beta2: float) -> dict[str, Any]:
+def arguments(beta2: float) -> dict[str, Any]:
+    """Keyword arguments that every optimizer gets."""
     return {"lr": 0.0, "betas": (BETA_1, beta2), "eps": EPS}
 
 
 def _torch_bf16(groups: Groups, beta2: float, seed: int) -> Stepper:
-    return Plain(torch.optim.AdamW(groups, **_arguments(beta2)))
+    return Plain(torch.optim.AdamW(groups, **arguments(beta2)))
 
 
 def _optimi(groups: Groups, beta2: float, seed: int) -> Stepper:
     import optimi
 
-    return Plain(optimi.AdamW(groups, **_arguments(beta2), kahan_sum=True), debiased=True)
+    return Plain(optimi.AdamW(groups, **arguments(beta2), kahan_sum=True), debiased=True)
 
 
 def _torchao(bits: int, *, stochastic: bool) -> Build:
@@ -170,7 +172,7 @@ def _torchao(bits: int, *, stochastic: bool) -> Build:
 
         torch.compiler.set_stance("force_eager")  # the same arithmetic without a minute of compilation
         make = {8: torchao.optim.AdamW8bit, 4: torchao.optim.AdamW4bit}[bits]
-        return Plain(make(groups, **_arguments(beta2), bf16_stochastic_round=stochastic))
+        return Plain(make(groups, **arguments(beta2), bf16_stochastic_round=stochastic))
 
     return build
 
@@ -192,6 +194,3 @@ PEERS: dict[str, Build] = {
     "torchao 4-bit, stochastic weight": _torchao(4, stochastic=True),
     "optimi Kahan": _optimi,
 }
-RECIPES: dict[str, Build] = {}
-ABLATIONS: dict[str, Build] = {}
-CONTESTANTS = {**SCALES, **RECIPES, **ABLATIONS, **PEERS}

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.contestants import CONTESTANTS, Stepper
+from benchmarks.training.contestants import Stepper
+from benchmarks.training.ours import CONTESTANTS, IN_FLOAT32
 
 _SHAPE = (64, 128)
 _N_STEPS = 2_000  # in each of the two phases
@@ -25,7 +26,8 @@ def drift(contestant: str, beta2: float, octaves: float) -> dict[str, Any]:
     torch.manual_seed(0)  # for peers that draw random numbers
     generator = torch.Generator().manual_seed(1)
     scale = torch.exp2(octaves * torch.randn(_SHAPE, generator=generator).clamp(-2.5, 2.5))
-    parameter = nn.Parameter(torch.randn(_SHAPE, generator=generator).bfloat16())
+    dtype = torch.float32 if contestant in IN_FLOAT32 else torch.bfloat16
+    parameter = nn.Parameter(torch.randn(_SHAPE, generator=generator).to(dtype))
     stepper = CONTESTANTS[contestant]([{"params": [parameter], "weight_decay": 0.0}], beta2, 0)
     true, weight, measured = torch.zeros(_SHAPE, dtype=torch.float64), 0.0, {}
     for phase, factor in (("steady", 1.0), ("after the drop", _DROP)):
@@ -33,7 +35,7 @@ def drift(contestant: str, beta2: float, octaves: float) -> dict[str, Any]:
             gradient = (factor * scale * torch.randn(_SHAPE, generator=generator)).bfloat16()
             true = beta2 * true + (1 - beta2) * gradient.double() ** 2
             weight = beta2 * weight + (1 - beta2)
-            parameter.grad = gradient
+            parameter.grad = gradient.to(dtype)
             stepper.step(_RATE)
         measured[phase] = _compared(stepper, parameter, true / weight)
     return measured

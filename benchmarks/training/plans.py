@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks.training.contestants import ABLATIONS, PEERS, RECIPES, SCALES
+from benchmarks.training.contestants import PEERS, SCALES
 from benchmarks.training.instruments import REFERENCE
+from benchmarks.training.ours import ABLATIONS, ABOUT_SECOND_MOMENTS, OURS
 
 Task = dict[str, Any]
 
@@ -23,10 +24,12 @@ def checkpoints(family: str) -> list[Task]:
     return [_task("make_checkpoint", family=family, number=k) for k in range(N_CHECKPOINTS)]
 
 
-def fine_tune(family: str, beta2: float, contestants: Iterable[str]) -> list[Task]:
+def fine_tune(
+    family: str, beta2: float, contestants: Iterable[str], n_seeds: int = N_FINE_TUNE_SEEDS
+) -> list[Task]:
     """Every contestant from every checkpoint with every seed."""
     names = list(contestants)
-    pairs = [(k, seed) for seed in range(N_FINE_TUNE_SEEDS) for k in range(N_CHECKPOINTS)]
+    pairs = [(k, seed) for seed in range(n_seeds) for k in range(N_CHECKPOINTS)]
     return [
         _task(
             "train",
@@ -54,7 +57,7 @@ def scratch(family: str, beta2: float, contestants: Iterable[str]) -> list[Task]
 
 def drift() -> list[Task]:
     """Second moments of everybody at both decay rates, with equal scales and with a spread of them."""
-    names = [REFERENCE, *RECIPES, *ABLATIONS, *PEERS]
+    names = [REFERENCE, *OURS, *ABOUT_SECOND_MOMENTS, *PEERS]
     return [
         _task("drift", "drift", contestant=name, beta2=beta2, octaves=octaves)
         for octaves in (1.0, 0.0)
@@ -63,12 +66,13 @@ def drift() -> list[Task]:
     ]
 
 
-EVERYBODY = [*SCALES, *RECIPES, *PEERS]
-FROM_SCRATCH = [REFERENCE, *RECIPES, *PEERS]
+EVERYBODY = [*SCALES, *OURS, *PEERS]
+FROM_SCRATCH = [REFERENCE, *OURS, *PEERS]
 
 PLANS: dict[str, Callable[[], list[Task]]] = {
-    "fine-tune-0.999": lambda: fine_tune("transformer", 0.999, [*EVERYBODY, *ABLATIONS]),
+    "fine-tune-0.999": lambda: fine_tune("transformer", 0.999, EVERYBODY),
     "drift": drift,
+    "ablations": lambda: fine_tune("transformer", 0.999, [*SCALES, *ABLATIONS], n_seeds=1),
     "scratch-0.999": lambda: scratch("transformer", 0.999, FROM_SCRATCH),
     "scratch-0.95": lambda: scratch("transformer", 0.95, FROM_SCRATCH),
     "fine-tune-0.95": lambda: fine_tune("transformer", 0.95, EVERYBODY),

@@ -13,15 +13,14 @@ from torch import nn
 
 from benchmarks.harness import ROOT
 from benchmarks.training.contestants import (
-    CONTESTANTS,
     WEIGHT_DECAY,
-    Build,
     Stepper,
     bytes_per_parameter,
 )
 from benchmarks.training.data import Text, batches, default_path, read_text, windows
 from benchmarks.training.instruments import REFERENCE
 from benchmarks.training.models import LENGTH, loss_of, make_model
+from benchmarks.training.ours import CONTESTANTS, IN_FLOAT32
 
 CHECKPOINTS = ROOT / "build" / "training"
 _CLIP = 1.0
@@ -56,10 +55,12 @@ class Schedule:
 
 
 SCHEDULES = {
-    ("transformer", "scratch"): Schedule(1_000, 100, 4, 2e-3, 0.02),
-    ("transformer", "fine-tune"): Schedule(400, 20, 4, 1e-4, 1.0),
-    ("lstm", "scratch"): Schedule(1_000, 100, 16, 4e-3, 0.02),
-    ("lstm", "fine-tune"): Schedule(400, 20, 16, 1e-4, 1.0),
+    ("transformer", "checkpoint"): Schedule(1_000, 100, 4, 2e-3, 0.02),
+    ("transformer", "fine-tune"): Schedule(200, 20, 4, 1e-4, 1.0),
+    ("transformer", "scratch"): Schedule(800, 80, 4, 2e-3, 0.02),
+    ("lstm", "checkpoint"): Schedule(1_000, 100, 16, 4e-3, 0.02),
+    ("lstm", "fine-tune"): Schedule(200, 20, 16, 1e-4, 1.0),
+    ("lstm", "scratch"): Schedule(800, 80, 16, 4e-3, 0.02),
 }
 
 
@@ -76,7 +77,7 @@ def train(
     if checkpoint is not None:
         model.load_state_dict(safetensors.torch.load_file(checkpoint_path(family, checkpoint)))
     schedule = SCHEDULES[family, instrument]
-    return _measured(model, CONTESTANTS[contestant], text, schedule, beta2, seed)
+    return _measured(model, contestant, text, schedule, beta2, seed)
 
 
 def make_checkpoint(family: str, number: int) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def make_checkpoint(family: str, number: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     text, seed = read_text(default_path()), _CHECKPOINT_SEEDS + number
     model = make_model(family, text.n_characters, seed)
-    measured = _measured(model, CONTESTANTS[REFERENCE], text, SCHEDULES[family, "scratch"], 0.999, seed)
+    measured = _measured(model, REFERENCE, text, SCHEDULES[family, "checkpoint"], 0.999, seed)
     path = checkpoint_path(family, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
@@ -99,17 +100,15 @@ def checkpoint_path(family: str, number: int) -> pathlib.Path:
 
 
 def _measured(
-    model: nn.Module, build: Build, text: Text, schedule: Schedule, beta2: float, seed: int
+    model: nn.Module, contestant: str, text: Text, schedule: Schedule, beta2: float, seed: int
 ) -> dict[str, Any]:
     start = time.perf_counter()
     torch.manual_seed(seed)  # for peers that draw random numbers
-    weights = stored_weights(model)
-    stepper = build(groups(weights), beta2, seed)
-    first = held_out_loss(model, text)
+    weights = stored_weights(model, torch.float32 if contestant in IN_FLOAT32 else torch.bfloat16)
+    stepper = CONTESTANTS[contestant](groups(weights), beta2, seed)
     n_done, seconds = descend(model, weights, stepper, text, schedule, seed)
     return {
         "loss": _finite(held_out_loss(model, text)),
-        "first_loss": first,
         "n_steps": n_done,
         "n_parameters": sum(w.numel() for w in weights),
         "bytes_per_parameter": bytes_per_parameter(weights, stepper),
@@ -118,9 +117,9 @@ def _measured(
     }
 
 
-def stored_weights(model: nn.Module) -> list[nn.Parameter]:
-    """bfloat16 parameters with the model's weights, which the model sees from now on."""
-    stored = [nn.Parameter(weight.detach().bfloat16()) for weight in model.parameters()]
+def stored_weights(model: nn.Module, dtype: torch.dtype = torch.bfloat16) -> list[nn.Parameter]:
+    """Parameters with the model's weights rounded to bfloat16, which the model sees from now on."""
+    stored = [nn.Parameter(weight.detach().bfloat16().to(dtype)) for weight in model.parameters()]
     show(model, stored)
     return stored
 
@@ -159,7 +158,7 @@ def descend(
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
         for weight, shown in zip(weights, model.parameters(), strict=True):
-            weight.grad = shown.grad.bfloat16()  # type: ignore[union-attr]
+            weight.grad = shown.grad.bfloat16().to(weight.dtype)  # type: ignore[union-attr]
         begin = time.perf_counter()
         stepper.step(schedule.rate_at(step))
         seconds += time.perf_counter() - begin

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.training import contestants, data, drift, models, plans, train  # noqa: E402
+from benchmarks.training import contestants, data, drift, instruments, models, ours, plans, train  # noqa: E402
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def test_a_seed_stands_for_the_same_batches_and_first_weights(text):
 
 
 def test_the_model_only_ever_sees_bfloat16_weights(text):
-    model, weights, _, _ = few_steps(text, contestants.CONTESTANTS[contestants.REFERENCE])
+    model, weights, _, _ = few_steps(text, ours.CONTESTANTS[instruments.REFERENCE])
     for shown, stored in zip(model.parameters(), weights, strict=True):
         assert stored.dtype is torch.bfloat16
         assert torch.equal(shown, stored.float())
 
 
 def test_the_reference_is_torchs_adamw_on_copies_in_fp32(text):
-    _, weights, stepper, _ = few_steps(text, contestants.CONTESTANTS[contestants.REFERENCE], n_steps=2)
+    _, weights, stepper, _ = few_steps(text, ours.CONTESTANTS[instruments.REFERENCE], n_steps=2)
     copies = list(stepper.tensors())[: len(weights)]
     assert all(copy.dtype is torch.float32 for copy in copies)
     assert any(not torch.equal(copy, copy.bfloat16().float()) for copy in copies)
@@ -73,13 +73,13 @@ def test_a_schedule_warms_up_and_ends_at_its_last_rate():
 
 def test_the_drift_of_exact_storage_is_nil_and_that_of_bfloat16_is_not(monkeypatch):
     monkeypatch.setattr(drift, "_N_STEPS", 600)
-    exact = drift.drift(contestants.REFERENCE, 0.999, 1.0)["after the drop"]
+    exact = drift.drift(instruments.REFERENCE, 0.999, 1.0)["after the drop"]
     assert exact["mean"] == pytest.approx(1.0, abs=1e-4)
     assert drift.drift("torch bf16", 0.999, 1.0)["after the drop"]["mean"] > 1.3
 
 
 def test_the_smallest_candidates_and_the_reference_get_all_seeds():
-    tasks = plans.scratch("lstm", 0.95, [contestants.REFERENCE, "4bit-min", "torch bf16"])
+    tasks = plans.scratch("lstm", 0.95, [instruments.REFERENCE, "4bit-min", "torch bf16"])
     seeds = [t["arguments"]["seed"] for t in tasks if t["arguments"]["contestant"] == "4bit-min"]
     assert seeds == list(range(plans.N_SEEDS))
     assert sum(t["arguments"]["contestant"] == "torch bf16" for t in tasks) == plans.N_SEEDS_OF_OTHERS
