@@ -46,12 +46,14 @@ def fine_tune(
 
 
 def scratch(family: str, beta2: float, contestants: Iterable[str]) -> list[Task]:
-    """Every contestant from scratch: many seeds for the reference and the smallest candidates."""
+    """Every contestant from scratch; the reference and the smallest candidates go first, with many seeds."""
+    names = list(contestants)
+    judged = [name for name in (REFERENCE, *SMALLEST) if name in names]
+    many = [(seed, name) for seed in range(N_SEEDS) for name in judged]
+    few = [(seed, name) for seed in range(N_SEEDS_OF_OTHERS) for name in names if name not in judged]
     return [
         _task("train", family=family, instrument="scratch", beta2=beta2, seed=seed, contestant=name)
-        for seed in range(N_SEEDS)
-        for name in contestants
-        if seed < N_SEEDS_OF_OTHERS or name in (REFERENCE, *SMALLEST)
+        for seed, name in many + few
     ]
 
 
@@ -75,7 +77,7 @@ PLANS: dict[str, Callable[[], list[Task]]] = {
     "ablations": lambda: fine_tune("transformer", 0.999, [*SCALES, *ABLATIONS], n_seeds=1),
     "scratch-0.999": lambda: scratch("transformer", 0.999, FROM_SCRATCH),
     "scratch-0.95": lambda: scratch("transformer", 0.95, FROM_SCRATCH),
-    "fine-tune-0.95": lambda: fine_tune("transformer", 0.95, EVERYBODY),
+    "fine-tune-0.95": lambda: fine_tune("transformer", 0.95, EVERYBODY, n_seeds=1),
     "fine-tune-lstm": lambda: fine_tune("lstm", 0.999, EVERYBODY),
     "scratch-lstm": lambda: scratch("lstm", 0.999, FROM_SCRATCH),
 }

@@ -1,4 +1,4 @@
-"""Would catch: losses of different seeds compared, an interval that is too narrow, a verdict too kind."""
+"""What runs say: caught checkpoints mixed up, unpaired means, a normal quantile, verdicts by means alone."""
 
 import math
 
@@ -71,9 +71,9 @@ def test_within_means_twice_the_spread_of_near_exact_storages():
 
 
 def test_losses_are_found_by_their_arguments():
-    def record(beta2, seed, loss):
-        arguments = {"contestant": "a", "beta2": beta2, "seed": seed}
+    def record(beta2, seed, loss, checkpoint=0):
+        arguments = {"contestant": "a", "beta2": beta2, "seed": seed, "checkpoint": checkpoint}
         return {"arguments": arguments, "measured": {"loss": loss}}
 
-    records = [record(0.95, 0, 1.0), record(0.999, 0, 2.0), record(0.999, 1, None)]
-    assert instruments.losses(records, beta2=0.999) == {"a": {(None, 0): 2.0, (None, 1): None}}
+    records = [record(0.95, 0, 1.0), record(0.999, 0, 2.0), record(0.999, 1, None), record(0.999, 0, 3.0, 1)]
+    assert instruments.losses(records, beta2=0.999) == {"a": {(0, 0): 2.0, (0, 1): None, (1, 0): 3.0}}

@@ -1,4 +1,4 @@
-"""Would catch: a table that hides who diverged, or that is sorted or signed the wrong way round."""
+"""Tables of the study: caught the wrong order of rows and runs that diverged left out of the verdict."""
 
 import pytest
 from benchmarks.harness import ROOT

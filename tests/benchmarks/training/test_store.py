@@ -1,4 +1,4 @@
-"""Would catch: a finished run that is repeated, a failed one that is not, a half line that hides others."""
+"""Result files: caught failed runs taken for results, half lines read or kept, keys that depend on order."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Would catch: contestants that see different batches, weights that are not bfloat16, bytes left out."""
+"""Training runs: caught batches without a seed, hidden weights, uncounted bytes, seeds in place of many."""
 
 import pytest
 
