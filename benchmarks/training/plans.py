@@ -58,14 +58,9 @@ def scratch(family: str, beta2: float, contestants: Iterable[str]) -> list[Task]
 
 
 def drift() -> list[Task]:
-    """Second moments of everybody at both decay rates, with equal scales and with a spread of them."""
+    """Second moments of everybody at both decay rates."""
     names = [REFERENCE, *OURS, *ABOUT_SECOND_MOMENTS, *PEERS]
-    return [
-        _task("drift", "drift", contestant=name, beta2=beta2, octaves=octaves)
-        for octaves in (1.0, 0.0)
-        for beta2 in BETAS
-        for name in names
-    ]
+    return [_task("drift", "drift", contestant=name, beta2=beta2) for beta2 in BETAS for name in names]
 
 
 EVERYBODY = [*SCALES, *OURS, *PEERS]

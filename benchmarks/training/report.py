@@ -4,7 +4,6 @@ import math
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.card import one_line
 from benchmarks.harness import ROOT, Record
@@ -124,30 +123,27 @@ def overview() -> str:
 
 
 def drift_table() -> str:
-    """Stored over true second moment after the drop, for both decay rates and both spreads of scales."""
-    found: dict[str, dict[tuple[float, float], dict[str, Any]]] = {}
+    """Stored over true second moment in both phases for both decay rates, and the length of a step."""
+    found: dict[str, dict[float, Record]] = {}
     for run in finished_runs("drift"):
-        a = run["arguments"]
-        found.setdefault(a["contestant"], {})[a["beta2"], a["octaves"]] = run["measured"]
-    cases = [(beta2, octaves) for beta2 in (0.999, 0.95) for octaves in (0.0, 1.0)]
+        arguments = run["arguments"]
+        found.setdefault(arguments["contestant"], {})[arguments["beta2"]] = run["measured"]
+    cases = [(beta2, phase) for beta2 in (0.999, 0.95) for phase in ("steady", "after the drop")]
     rows = [
-        [f"`{name}`", *(_ratio(mine.get(case)) for case in cases), _step(mine.get((0.999, 1.0)))]
+        [f"`{name}`", *(_ratio(mine[b][phase]) if b in mine else "" for b, phase in cases), _step(mine)]
         for name, mine in found.items()
     ]
-    titles = [f"{beta2}, {octaves:.0f} octaves" for beta2, octaves in cases]
+    titles = [f"{beta2}, {phase}" for beta2, phase in cases]
     return f"{_table(['contestant', *titles, 'step'], rows)}\n\n{_foot('drift')}"
 
 
-def _ratio(measured: dict[str, Any] | None) -> str:
-    if measured is None:
-        return ""
-    after = measured["after the drop"]
-    zeros = f", {after['zeros']:.1%} zero" if after["zeros"] else ""
-    return f"{after['mean']:.3f} ({after['spread']:.2f}){zeros}"
+def _ratio(measured: Record) -> str:
+    zeros = f", {measured['zeros']:.1%} zero" if measured["zeros"] else ""
+    return f"{measured['mean']:.3f} ({measured['spread']:.2f}){zeros}"
 
 
-def _step(measured: dict[str, Any] | None) -> str:
-    return f"{measured['after the drop']['step']:.2f}" if measured else ""
+def _step(measured: dict[float, Record]) -> str:
+    return f"{measured[0.999]['after the drop']['step']:.2f}" if 0.999 in measured else ""
 
 
 def _cells(name: str, runs: list[Record]) -> list[str]:
