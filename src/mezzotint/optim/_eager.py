@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mezzotint.optim.bits import rounding_words
 from mezzotint.optim.codecs import Parts, TensorCodec
+from mezzotint.optim.collage import step_bf16
 from mezzotint.optim.floats import widen
 from mezzotint.optim.task import Task
 
@@ -24,7 +25,7 @@ class EagerBackend:
     def run(self, tasks: list[Task]) -> None:
         """Step each parameter in turn."""
         for task in tasks:
-            step_float32(task)
+            (step_bf16 if task.bf16 else step_float32)(task)
 
 
 def step_float32(task: Task) -> None:

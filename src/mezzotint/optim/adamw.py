@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mezzotint.errors import ParameterError
 from mezzotint.optim.base import Group, LowPrecisionOptimizer, is_small, refuse_unavailable
 from mezzotint.optim.hyper import (
     bias_correction,
@@ -21,6 +22,9 @@ from mezzotint.optim.recipes import Recipe
 from mezzotint.optim.rules import AdamRule, Hyper, Rule
 
 __all__ = ["Adam", "AdamW"]
+
+
+_STYLES = ("compact", "torch", "HF")
 
 
 class Adam(LowPrecisionOptimizer):
@@ -60,6 +64,9 @@ class Adam(LowPrecisionOptimizer):
         Not available.
     decoupled_weight_decay : bool, default False
         Let decay act on the weight, as AdamW does.
+    weight_decay_style : {"compact", "torch", "HF"}, default "compact"
+        Where decoupled decay acts in bf16 arithmetic: inside the one update that is kept, or as a product
+        rounded to bfloat16 before ("torch") or after it ("HF"), lost where lr * weight_decay < 2**-9.
 
     Raises
     ------
@@ -103,6 +110,7 @@ class Adam(LowPrecisionOptimizer):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool | None = None,
+        weight_decay_style: str = "compact",
     ) -> None:
         refuse_unavailable(amsgrad=amsgrad, foreach=foreach, differentiable=differentiable, fused=fused)
         defaults = {
@@ -112,6 +120,7 @@ class Adam(LowPrecisionOptimizer):
             "weight_decay": weight_decay,
             "maximize": maximize,
             "capturable": capturable,
+            "weight_decay_style": weight_decay_style,
             "decoupled_weight_decay": self._DECOUPLED
             if decoupled_weight_decay is None
             else decoupled_weight_decay,
@@ -128,6 +137,11 @@ class Adam(LowPrecisionOptimizer):
             check_not_negative(group[name], name)
         for index in (0, 1):
             check_interval(group["betas"][index], f"betas[{index}]")
+        style = group["weight_decay_style"]
+        if style not in _STYLES:
+            raise ParameterError(f"weight_decay_style came as {style!r}; allowed are {', '.join(_STYLES)}")
+        if style != "compact" and group["arithmetic"] != "bf16":
+            raise ParameterError(f"weight_decay_style {style!r} came with arithmetic 'fp32'; use 'compact'")
 
     def _hyper(self, group: Group, step: int | Tensor) -> Hyper:
         beta1, beta2 = (float(beta) for beta in group["betas"])

@@ -12,7 +12,7 @@ from mezzotint.errors import ParameterError
 from mezzotint.optim._backends import Dispatch
 from mezzotint.optim.codecs import Component, Parts, refresh
 from mezzotint.optim.recipes import RECIPES, Recipe, recipe_named
-from mezzotint.optim.rules import Hyper, Rule
+from mezzotint.optim.rules import Hyper, Rule, RuleName
 from mezzotint.optim.sharding import Extent, distributed_like, extent_of, local
 from mezzotint.optim.task import Task
 
@@ -135,9 +135,9 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for _, p in pending:
             _check_gradient(p.grad)
-        tasks = [self._task(group, p) for group, p in pending if local(p).numel()]
-        self._dispatch.run(tasks)
-        self._finish([p for _, p in pending if local(p).numel()], tasks)
+        tasks = [self._task(group, p, p.grad) for group, p in pending]
+        self._dispatch.run([task for task in tasks if task.gradient.numel()])
+        self._finish([p for _, p in pending], tasks)
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -237,7 +237,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
 
     # ------------------------------------------------------------------ one parameter
 
-    def _task(self, group: Group, p: Tensor) -> Task:
+    def _task(self, group: Group, p: Tensor, gradient: Tensor) -> Task:
         """Gather what one step of one parameter needs; its state is made at the first one."""
         recipe, rule, extent = self._recipe(group, p), self._rule(group), extent_of(p)
         state = self.state[p]
@@ -257,13 +257,14 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             hyper=self._hyper(group, step),
             weight=weight,
             moments=tuple(_parts(state, name, codec.components, extent) for name, codec in names_and_codecs),
-            gradient=_matrix(local(p.grad), extent),
+            gradient=_matrix(local(gradient), extent),
             maximize=group["maximize"],
             seed=group["seed"],
             step=step,
             number=self._numbers[id(p)],
             first=extent.first_element,
             bf16=group["arithmetic"] == "bf16" and recipe.arithmetic_bf16,
+            decay_style=group.get("weight_decay_style", "compact"),
         )
 
     def _finish(self, params: list[Tensor], tasks: list[Task]) -> None:
@@ -325,6 +326,10 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             raise ParameterError(
                 f"arithmetic 'bf16' came with recipe {recipe.name!r}; it is defined for {defined}"
             )
+        if group["arithmetic"] == "bf16" and self._rule(group).name is not RuleName.ADAM:
+            raise ParameterError(
+                "arithmetic 'bf16' came with a rule that is not Adam's; use arithmetic='fp32'"
+            )
         for p in group["params"]:
             self._recipe(group, p)
             extent_of(p)
@@ -338,7 +343,7 @@ def _parts(state: dict[str, Tensor], name: str, components: tuple[Component, ...
 
 def _matrix(tensor: Tensor, extent: Extent) -> Tensor:
     """View a local tensor as rows, whatever its own shape."""
-    return tensor.view(extent.rows, -1) if tensor.is_contiguous() else tensor.reshape(extent.rows, -1)
+    return tensor.reshape(extent.rows, tensor.numel() // max(extent.rows, 1))
 
 
 def _zeros(p: Tensor, component: Component, extent: Extent) -> Tensor:
@@ -361,10 +366,10 @@ def _check_gradient(gradient: Tensor) -> None:
 
 def _check_same_storage(group: Group, saved: Group) -> None:
     """Refuse to read states of one recipe as those of another."""
-    for key in ("recipe", "arithmetic"):
-        if key in saved and saved[key] != group[key]:
+    for key in ("recipe", "arithmetic", "weight_decay_style"):
+        if key in saved and saved[key] != group.get(key):
             raise ParameterError(
-                f"a state with {key} {saved[key]!r} came; this optimizer has {group[key]!r}: make it "
+                f"a state with {key} {saved[key]!r} came; this optimizer has {group.get(key)!r}: make it "
                 f"with the same {key}, or carry the state over with export_state and import_state"
             )
 

@@ -191,7 +191,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("mixed-no-master", _NEAREST),
         Recipe("bf16", _NEAREST, _NEAREST, _NEAREST, _NEAREST, arithmetic_bf16=True),
         Recipe("bf16-sr", _STOCHASTIC, _STOCHASTIC, _STOCHASTIC, _STOCHASTIC),
-        Recipe("kahan", Pair(), _NEAREST, _NEAREST, _NEAREST, arithmetic_bf16=True),
+        Recipe("kahan", Pair(), _NEAREST, _NEAREST, _NEAREST),
         Recipe("collage-light", Pair(), _NEAREST, _NEAREST, _NEAREST, arithmetic_bf16=True),
         Recipe("collage-plus", Pair(), _NEAREST, Pair(), _NEAREST, arithmetic_bf16=True),
         Recipe("exact16", Remainder(bits=16), _NEAREST, Pair(), _NEAREST),

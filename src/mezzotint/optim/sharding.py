@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import ParameterError
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 __all__ = ["Extent", "distributed_like", "extent_of", "local"]
 
@@ -126,12 +130,12 @@ def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> 
     )
 
 
-def _is_distributed(tensor: Tensor) -> bool:
+def _is_distributed(tensor: Tensor) -> TypeGuard[DTensor]:
     """Ask by the method that only DTensors have: their module is slow to import."""
     return hasattr(tensor, "to_local")
 
 
-def _refuse_other_shardings(param: Tensor) -> None:
+def _refuse_other_shardings(param: DTensor) -> None:
     """Allow replicas and contiguous shards of dimension 0 only."""
     from torch.distributed.tensor import Replicate, Shard
 

@@ -47,6 +47,8 @@ class Task:
         Index of the first local element in the whole parameter.
     bf16 : bool
         Whether every operation is rounded to bfloat16 (Collage's published arithmetic).
+    decay_style : str
+        Where decay acts in that arithmetic: see `mezzotint.optim.Adam`.
     """
 
     rule: Rule
@@ -61,6 +63,7 @@ class Task:
     number: int
     first: int
     bf16: bool = False
+    decay_style: str = "compact"
 
     @property
     def length(self) -> int:
