@@ -1,10 +1,9 @@
 """Training runs: caught batches without a seed, hidden weights, uncounted bytes, seeds in place of many."""
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from benchmarks.training import contestants, data, drift, instruments, models, ours, plans, train  # noqa: E402
+from benchmarks.training import contestants, data, drift, instruments, models, ours, plans, train
 
 
 @pytest.fixture
