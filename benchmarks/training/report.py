@@ -66,6 +66,7 @@ PARTS = (
     Part("LSTM fine-tune", "fine-tune-lstm", low_noise=True),
     Part("LSTM scratch", "scratch-lstm", low_noise=False),
 )
+IDEAS = Part("ideas", "ablations", low_noise=True)
 
 
 def finished_runs(plan: str) -> list[Record]:
@@ -190,5 +191,5 @@ def _maker(part: Part) -> Callable[[], str]:
 TABLES: dict[str, Callable[[], str]] = {
     "training-overview": overview,
     "training-drift": drift_table,
-    **{f"training-{part.plan}": _maker(part) for part in PARTS},
+    **{f"training-{part.plan}": _maker(part) for part in (*PARTS, IDEAS)},
 }
