@@ -118,7 +118,7 @@ _TESTED = [
 OURS: dict[str, Build] = {name: ours(name) for name in RECIPES if name != "kahan"} | {
     f"{name}, bf16 arithmetic": ours(name, arithmetic="bf16") for name in ("collage-light", "collage-plus")
 }
-ABLATIONS: dict[str, Build] = {recipe.name: ours(recipe, backend="eager") for recipe in _TESTED}
+ABLATIONS: dict[str, Build] = {recipe.name: ours(recipe) for recipe in _TESTED}
 ABOUT_SECOND_MOMENTS = [recipe.name for recipe in _TESTED if recipe.name.startswith("v ")]
 
 CONTESTANTS = {**SCALES, **OURS, **ABLATIONS, **PEERS}
