@@ -116,10 +116,15 @@ def scratch_verdict(difference: Difference) -> str:
     return "open, higher" if low > 0 else "open, lower" if high < 0 else "open"
 
 
-def low_noise_verdict(difference: Difference, noise: float) -> str:
-    """Say whether the mean is within twice the spread of near-exact storages."""
+def low_noise_verdict(difference: Difference, noise: float, scale: float) -> str:
+    """Say whether the mean is within twice the spread of near-exact storages.
+
+    A difference beyond that which is no larger than `scale`, what a tenth more of learning rate does, is
+    called slight: it is real and matters to nobody.
+    """
     if difference.n_diverged:
         return f"diverges in {difference.n_diverged} of {difference.n + difference.n_diverged}"
     if abs(difference.mean) <= 2 * noise:
         return "within"
-    return "worse" if difference.mean > 0 else "lower loss"
+    size = "slightly " if abs(difference.mean) <= scale else ""
+    return size + ("higher" if difference.mean > 0 else "lower")

@@ -11,6 +11,7 @@ from benchmarks.training import instruments, store
 from benchmarks.training.instruments import REFERENCE, Difference, Losses
 
 NEAR_EXACT = ("fp32", "mixed", "exact32", "exact16", f"{REFERENCE}, weights jittered")
+LONGER = f"{REFERENCE}, rate +10 %"
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,9 @@ class Part:
         """Difference to the reference and what it means, per contestant."""
         found = instruments.losses(self.runs())
         reference = found.get(REFERENCE, {})
-        noise = instruments.spread((found[n] for n in NEAR_EXACT if n in found), reference)
         differences = {name: instruments.paired(mine, reference) for name, mine in found.items()}
         return {
-            name: (d, self._verdict(d, noise))
+            name: (d, self._verdict(d, differences))
             for name, d in differences.items()
             if name != REFERENCE and d.n + d.n_diverged
         }
@@ -52,10 +52,11 @@ class Part:
         found = instruments.losses(self.runs())
         return instruments.spread((found[n] for n in NEAR_EXACT if n in found), found.get(REFERENCE, {}))
 
-    def _verdict(self, difference: Difference, noise: float) -> str:
-        if self.low_noise:
-            return instruments.low_noise_verdict(difference, noise)
-        return instruments.scratch_verdict(difference)
+    def _verdict(self, difference: Difference, all_differences: dict[str, Difference]) -> str:
+        if not self.low_noise:
+            return instruments.scratch_verdict(difference)
+        scale = all_differences.get(LONGER)
+        return instruments.low_noise_verdict(difference, self.noise(), abs(scale.mean) if scale else 0.0)
 
 
 PARTS = (
@@ -89,7 +90,8 @@ def low_noise_table(part: Part) -> str:
     head = ["contestant", "bytes", "loss", "difference, 10⁻⁴", "runs", "verdict"]
     note = (
         f"Reference `{REFERENCE}`: {_mean(instruments.losses(runs)[REFERENCE])}. "
-        f'Spread of single near-exact runs: {1e4 * part.noise():.2f}·10⁻⁴; "within" means twice that at most.'
+        f'Spread of single near-exact runs: {1e4 * part.noise():.2f}·10⁻⁴; "within": at most twice that; "slightly": '
+        "no more than what a tenth more of learning rate does."
     )
     return f"{_table(head, rows)}\n\n{note}\n\n{_foot(part.plan)}"
 

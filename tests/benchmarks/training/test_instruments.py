@@ -32,7 +32,7 @@ def test_a_run_that_diverged_is_counted_and_not_averaged():
     found = instruments.paired({(0, 0): None, (0, 1): 1.5}, {(0, 0): 1.0, (0, 1): 1.0})
     assert (found.mean, found.n, found.n_diverged) == (0.5, 1, 1)
     assert instruments.scratch_verdict(found) == "diverges in 1 of 2"
-    assert instruments.low_noise_verdict(found, 1.0) == "diverges in 1 of 2"
+    assert instruments.low_noise_verdict(found, 1.0, 0.0) == "diverges in 1 of 2"
 
 
 def test_a_pair_whose_reference_diverged_says_nothing():
@@ -65,9 +65,15 @@ def test_within_means_twice_the_spread_of_near_exact_storages():
     reference = {(0, 0): 1.0, (0, 1): 1.0}
     noise = instruments.spread([{(0, 0): 1.03, (0, 1): 0.97}, {(0, 0): 1.01, (0, 1): None}], reference)
     assert noise == pytest.approx(math.sqrt((9 + 9 + 1) / 3) / 100)
-    assert instruments.low_noise_verdict(difference(-1.0, 2.0), 0.005) == "within"
-    assert instruments.low_noise_verdict(difference(-1.0, 2.02), 0.005) == "worse"
-    assert instruments.low_noise_verdict(difference(-2.02, 1.0), 0.005) == "lower loss"
+    assert instruments.low_noise_verdict(difference(-1.0, 2.0), 0.005, 0.0) == "within"
+    assert instruments.low_noise_verdict(difference(-1.0, 2.02), 0.005, 0.0) == "higher"
+    assert instruments.low_noise_verdict(difference(-2.02, 1.0), 0.005, 0.0) == "lower"
+
+
+def test_slight_is_what_a_tenth_more_of_learning_rate_would_do():
+    assert instruments.low_noise_verdict(difference(-1.0, 3.0), 0.001, 0.02) == "slightly higher"
+    assert instruments.low_noise_verdict(difference(-3.0, 1.0), 0.001, 0.02) == "slightly lower"
+    assert instruments.low_noise_verdict(difference(-1.0, 3.02), 0.001, 0.02) == "higher"
 
 
 def test_losses_are_found_by_their_arguments():

@@ -65,7 +65,7 @@ def test_the_low_noise_table_judges_by_the_spread_of_near_exact_storages(results
     found = rows(report.low_noise_table(report.Part("", "x", low_noise=True)))
     assert found["small"][3].startswith("+0.10 ±")
     assert found["small"][-1] == "within"
-    assert found["bad"][-1] == "worse"
+    assert found["bad"][-1] == "higher"
 
 
 def test_the_overview_has_one_line_for_each_contestant(results):
