@@ -5,5 +5,18 @@ from mezzotint.optim.base import is_small
 from mezzotint.optim.lion import Lion
 from mezzotint.optim.recipes import RECIPES, Recipe
 from mezzotint.optim.sgd import SGD
+from mezzotint.optim.transfer import export_state, fp32_state_dict, import_state, load_fp32_
 
-__all__ = ["RECIPES", "SGD", "Adam", "AdamW", "Lion", "Recipe", "is_small"]
+__all__ = [
+    "RECIPES",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Recipe",
+    "export_state",
+    "fp32_state_dict",
+    "import_state",
+    "is_small",
+    "load_fp32_",
+]

@@ -37,6 +37,7 @@ class Dispatch:
     """
 
     def __init__(self, backend: str) -> None:
+        self._asked = backend
         self._backends = _known()
         if backend != "auto":
             if backend not in self._backends:
@@ -45,6 +46,9 @@ class Dispatch:
                 )
             self._backends = {backend: self._backends[backend]}
         self.last: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[type[Dispatch], tuple[str]]:
+        return Dispatch, (self._asked,)
 
     def run(self, tasks: list[Task]) -> None:
         """Run tasks, each backend all of its own at once.

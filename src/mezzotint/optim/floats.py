@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["join", "round_to_bf16", "split", "widen"]
+__all__ = ["join", "round_to_bf16", "split", "square_root", "widen"]
 
 
 def widen(x: Tensor) -> Tensor:
@@ -29,6 +29,30 @@ def widen(x: Tensor) -> Tensor:
     if x.dtype is not torch.bfloat16:
         return x.to(torch.float32)
     return (x.view(torch.int16).to(torch.int32) << 16).view(torch.float32)
+
+
+def square_root(x: Tensor) -> Tensor:
+    """Take the IEEE root of float32, rounded to nearest: through float64, whose rounding cannot show.
+
+    torch's own float32 root is off by a last place for a fifth of all numbers where MKL computes it. The root
+    of 24 bits keeps 2**-51 away from all midpoints, relatively; a last place of float64 is half of that.
+
+    Parameters
+    ----------
+    x : Tensor of float32
+        Values.
+
+    Returns
+    -------
+    Tensor of float32, same shape
+        Roots; NaN of negative values.
+
+    Examples
+    --------
+    >>> square_root(torch.tensor([2.0])).item() == 1.41421353816986083984375
+    True
+    """
+    return x.to(torch.float64).sqrt().to(torch.float32)
 
 
 def round_to_bf16(x: Tensor, words: Tensor | None) -> Tensor:

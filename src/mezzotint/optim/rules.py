@@ -16,6 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mezzotint.optim.floats import square_root
+
 __all__ = ["AdamRule", "Hyper", "LionRule", "Moments", "Rule", "RuleName", "SGDRule"]
 
 Scalar = float | Tensor
@@ -120,7 +122,7 @@ class AdamRule:
 
     def reference(self, second: Tensor, root: Scalar) -> Tensor:
         """Give root * sqrt(v)."""
-        return second.sqrt() * root
+        return square_root(second) * root
 
     def paid(self, residual: Tensor, reference: Tensor | None, h: Hyper) -> Tensor:
         """Give carry * residual / (root sqrt(v) + eps), with the stored v: later steps will divide by it."""
