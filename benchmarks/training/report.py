@@ -90,8 +90,8 @@ def low_noise_table(part: Part) -> str:
     head = ["contestant", "bytes", "loss", "difference, 10⁻⁴", "runs", "verdict"]
     note = (
         f"Reference `{REFERENCE}`: {_mean(instruments.losses(runs)[REFERENCE])}. "
-        f'Spread of single near-exact runs: {1e4 * part.noise():.2f}·10⁻⁴; "within": at most twice that; "slightly": '
-        "no more than what a tenth more of learning rate does."
+        f"Spread of single near-exact runs: {1e4 * part.noise():.2f}·10⁻⁴; within: at most twice that; "
+        "slightly: no more than what a tenth more of learning rate does."
     )
     return f"{_table(head, rows)}\n\n{note}\n\n{_foot(part.plan)}"
 
