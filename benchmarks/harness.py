@@ -87,7 +87,7 @@ def measure(module: str, runs: Iterable[Run], *, repeats: int) -> list[Record]:
             for run in runs:
                 if repeat < (run.repeats or repeats):
                     limit = run.limit_s(records) if callable(run.limit_s) else run.limit_s
-                    outcome = _in_fresh_process(module, run, limit, scratch)
+                    outcome = in_fresh_process(module, run, limit, scratch)
                     records.append(
                         {"kind": "run", "name": run.name, "repeat": repeat, **_facts(run), **outcome}
                     )
@@ -151,7 +151,8 @@ def lack(name: str) -> str | None:
     return reason
 
 
-def _in_fresh_process(module: str, run: Run, limit: float, scratch: str) -> Record:
+def in_fresh_process(module: str, run: Run, limit: float, scratch: str) -> Record:
+    """Status and measurements of one run; no other running process may use the folder `scratch`."""
     answer = pathlib.Path(scratch) / "answer.json"
     answer.unlink(missing_ok=True)
     task = {"module": module, "function": run.function, "arguments": run.arguments, "answer": str(answer)}
