@@ -145,27 +145,3 @@ def join(high: Tensor, low: Tensor) -> Tensor:
     return ((high.view(torch.int16).to(torch.int32) << 16) + (low.to(torch.int32) << dropped)).view(
         torch.float32
     )
-
-
-def square_root(x: Tensor) -> Tensor:
-    """Take the correctly rounded root, as IEEE 754 asks and processors give it.
-
-    torch's own float32 root is off by one last place now and then on CPUs, where it calls a vector library.
-    A root in float64, rounded to float32, is right: no root of a float32 lies so near the middle of two.
-
-    Parameters
-    ----------
-    x : Tensor of float32
-        Numbers, >= 0.
-
-    Returns
-    -------
-    Tensor of float32, same shape
-        Their roots.
-
-    Examples
-    --------
-    >>> square_root(torch.tensor([2.25])).tolist()
-    [1.5]
-    """
-    return x.to(torch.float64).sqrt().to(torch.float32)
