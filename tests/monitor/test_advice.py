@@ -111,8 +111,8 @@ def test_codes_at_their_ends_are_named():
         optimizer.step()
     found = [text for text in monitor.advice() if "smallest level" in text]
     assert found == [
-        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use a recipe with more "
-        "bits for them ('8bit', '24bit')."
+        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use recipe '24bit', "
+        "unless these elements have no gradients."
     ]
 
 
