@@ -1,5 +1,4 @@
-"""The script behind the picture of EDQ: caught a picture with random identifiers, a run without the recipe's
-name, a page whose picture shows other recipes."""
+"""Would catch: a picture of EDQ with random identifiers, or one that shows other recipes than its script."""
 
 import pathlib
 import runpy

@@ -1,5 +1,6 @@
-"""Advice in sentences: caught bfloat16 weights called well, a stochastic weight called lost, a stalled second
-moment not named, thresholds applied to the visible weight of a pair, weights that were NaN called well.
+"""Advice in sentences: caught lost updates that were not named, a pair judged by its high part.
+
+Also made and seen to fail: a stochastic weight called lost, a stall not named, NaN weights called well.
 """
 
 import re
@@ -8,6 +9,9 @@ import pytest
 import torch
 
 from mezzotint.monitor import PrecisionMonitor
+from mezzotint.monitor.advice import Observation, advise
+from mezzotint.monitor.rows import SUMS, make_row
+from mezzotint.monitor.storage import Facts
 from mezzotint.optim import AdamW
 
 
@@ -107,8 +111,8 @@ def test_codes_at_their_ends_are_named():
         optimizer.step()
     found = [text for text in monitor.advice() if "smallest level" in text]
     assert found == [
-        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use a recipe with more "
-        "bits for them ('8bit', '24bit')."
+        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use recipe '24bit', "
+        "unless these elements have no gradients."
     ]
 
 
@@ -147,3 +151,20 @@ def test_weights_that_are_nan_come_first():
     w = weights(4)
     first, *_ = advice_on(AdamW([w], recipe="24bit"), [w], size=lambda step: float("nan"))
     assert first.startswith("Weights are infinite or NaN in 0.0")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "lost_full", "warned"),
+    [
+        (0.89, 0.3, 0.2, True),
+        (0.91, 0.9, 0.9, False),
+        (0.89, 0.9, 0.19, False),
+    ],
+)
+def test_lost_updates_are_named_from_both_thresholds_on(ratio, lost, lost_full, warned):
+    sums = dict.fromkeys(SUMS, 0.0) | {"elements": 100.0, "known": 100.0, "wanted": 100.0, "intended_sq": 1.0}
+    sums |= {"full_dot": ratio, "seen_lost": 100 * lost, "full_lost": 100 * lost_full}
+    rows = [make_row(10, "parameter", "w", 1e-3, sums), make_row(10, "total", "total", 1e-3, sums)]
+    facts = Facts(torch.bfloat16, "recipe 'mine'", True, False)
+    (sentence,) = advise([rows], {"w": Observation(facts, 0, None)}, every=10)
+    assert ("of the updates to w are lost" in sentence) == warned

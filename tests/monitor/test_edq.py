@@ -1,4 +1,9 @@
-"""EDQ, lost updates and norms on tensors small enough for a pencil: caught BREAKS."""
+"""EDQ, lost updates and norms on tensors small enough for a pencil: caught zero updates that counted as lost.
+
+Also made and seen to fail: sums not scaled to all elements, groups that did not add up, a full weight that
+was the visible one, a weight kept by reference, an intended update off by 1e-3 or made in float32, `maximize`
+ignored, an EDQ ratio of norms.
+"""
 
 import math
 

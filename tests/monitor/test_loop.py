@@ -1,4 +1,8 @@
-"""The monitor inside training loops: caught BREAKS."""
+"""The monitor inside training loops: caught a step that a scaler skipped and that counted, stale gradients.
+
+Also made and seen to fail: gradients taken as scaled, hooks that stayed after close, numbers drawn from the
+generator of torch, measurements one step late, weights changed from outside taken for updates.
+"""
 
 import pytest
 import torch

@@ -1,6 +1,8 @@
-"""The shadow of second moments and saturation: caught a shadow that skipped unmeasured steps, one without
-coupled decay, one that began at zero in mid-run, samples read from other elements than the stored ones, a
-stalled moment called true, blocks of zeros counted as saturated.
+"""Second moments and saturation: caught a shadow that skipped steps, one without coupled decay or its sign.
+
+Also made and seen to fail: a shadow that began at zero in mid-run or outlived a loaded state, one that forgot
+who had no gradient, samples of other elements than the stored ones, blocks of zeros counted, one end of codes
+alone, a stall law at beta2 rounded to bfloat16.
 """
 
 import math

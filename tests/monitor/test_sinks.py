@@ -1,4 +1,7 @@
-"""Where measurements go: caught BREAKS."""
+"""Where measurements go: caught a torn line that broke the next run, rows of repeated steps kept twice.
+
+Also made and seen to fail: a file of someone else's overwritten, undefined figures written as numbers.
+"""
 
 import math
 
