@@ -84,8 +84,8 @@ layers: setup
 # An instrumented (or installed) build is a copy of the package in build/NAME/site, found before the one in src/
 # because -S leaves out the path entry that `make setup` made. Only what can go wrong in native code is run.
 SITE      = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-NATIVE_TESTS = $(wildcard tests/kernels tests/parity tests/fuzz)
-THREAD_TESTS = tests/kernels/test_threads.py tests/parity/test_halp.py tests/parity/test_zipml.py
+NATIVE_TESTS = $(wildcard tests/kernels tests/parity tests/fuzz tests/optim/test_native.py tests/optim/test_parity_backends.py)
+THREAD_TESTS = tests/kernels/test_threads.py tests/kernels/test_optim_step.py tests/parity/test_halp.py tests/parity/test_zipml.py
 run_copy  = PYTHONPATH=build/$(1)/site:$(SITE) $(BIN)/python -S
 library   = $(shell $${CXX:-c++} -print-file-name=$(1))
 

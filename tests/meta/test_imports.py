@@ -33,3 +33,8 @@ def test_the_linear_half_needs_neither_torch_nor_pictures():
     assert modules_loaded_by("import mezzotint.linear").isdisjoint(
         {"torch", "triton", "matplotlib", "typer", "rich"}
     )
+
+
+def test_the_command_line_loads_torch_for_training_only():
+    statement = "import mezzotint.cli, mezzotint.cli.tour_optim, mezzotint.cli.tour_text"
+    assert modules_loaded_by(statement).isdisjoint({"torch", "triton", "sklearn", "matplotlib"})
