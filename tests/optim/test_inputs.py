@@ -58,10 +58,11 @@ def test_parameters_of_any_shape_are_stepped(recipe, kind, shape):
     (p,) = training.parameters(training.dtype_of(recipe), [shape])
     before = p.detach().clone()
     optimizer = kind([p], lr=0.1, recipe=recipe, spare=lambda _: False)
-    train(optimizer, range(3))
+    train(optimizer, [0])
+    assert not p.numel() or not torch.equal(p, before)
+    train(optimizer, [1, 2])
     assert p.shape == shape
     assert torch.isfinite(p).all()
-    assert not p.numel() or not torch.equal(p, before)
 
 
 @pytest.mark.parametrize("recipe", training.ALL)
