@@ -15,7 +15,7 @@ help: ## list the targets
 
 setup: $(VENV)/.installed native ## create .venv, install pinned dependencies, build the native module
 
-tour: setup ## train real models in 8 and 4 bits beside scikit-learn (about a minute)
+tour: setup ## linear models beside scikit-learn, a small GPT in few bits (about two minutes)
 	$(BIN)/mezzotint tour
 
 test: setup ## run the test suite

@@ -1,4 +1,4 @@
-"""Caught: vectors that decay, norms taken for matrices, tied names missed, choices spared away, bytes not counted."""
+"""Caught: vectors that decay, norms among matrices, a tied name missed, choices spared away, bytes left out."""
 
 import pytest
 import torch
@@ -109,7 +109,10 @@ def test_a_callable_decides_by_name_and_parameter(model):
     )
     found = sorted_of(groups)
     assert found["matrices: chosen"] == ["layers.0.qkv.weight"]
-    assert found["norms and vectors: chosen"] == ["layers.0.norm_of_heads.weight", "layers.0.norm_of_heads.bias"]
+    assert found["norms and vectors: chosen"] == [
+        "layers.0.norm_of_heads.weight",
+        "layers.0.norm_of_heads.bias",
+    ]
 
 
 def test_a_recipe_chosen_for_a_small_tensor_is_kept_by_the_optimizer(model):
@@ -119,7 +122,9 @@ def test_a_recipe_chosen_for_a_small_tensor_is_kept_by_the_optimizer(model):
 
 
 def test_a_pattern_that_matches_nothing_is_named(model):
-    with pytest.raises(ParameterError, match=r"'layer\.\*', which matches no trainable parameter; there are wo"):
+    with pytest.raises(
+        ParameterError, match=r"'layer\.\*', which matches no trainable parameter; there are wo"
+    ):
         param_groups(model, weight_decay=0.1, recipe="4bit", override={"layer.*": "8bit"})
 
 

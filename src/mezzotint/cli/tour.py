@@ -25,7 +25,7 @@ Second half: a small GPT on real text with optimizers of 14 to 3 bytes per param
 bytes and how much of the updates arrived, and saves a picture of both. It needs torch.
 
 Nothing is downloaded. It is a check, too: exit code 1 if a linear model misses the optimum by more than 1e-8,
-or Collage-plus ends more than 1 % above the loss of float32 master weights.
+or Collage-plus ends more than 0.5 % above the loss of float32 master weights.
 """
 LIMIT = 1e-8  # largest relative gap that the tour accepts from mezzotint
 _OURS = "mezzotint, 8 bits"

@@ -1,4 +1,4 @@
-"""One training run of the tour's second half: a small GPT, stored by one recipe. The only module here with torch.
+"""One training run of the tour's second half: a small GPT, stored by one recipe. It alone imports torch.
 
 All runs see the same batches in the same order and start from the same weights. Forward and backward pass are
 computed in float32 from the stored weights, so that runs differ in what is stored and in nothing else.
@@ -18,7 +18,6 @@ from mezzotint.optim import AdamW, param_groups
 
 _CLIP = 1.0
 _DECAY = 0.1
-
 
 
 class GPT(nn.Module):
@@ -47,9 +46,7 @@ class GPT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map character numbers (rows, length) to logits of what follows each."""
         h = self.characters(x) + self.positions.weight
-        return functional.linear(
-            self.layers(h, mask=self.mask, is_causal=True), self.characters.weight
-        )
+        return functional.linear(self.layers(h, mask=self.mask, is_causal=True), self.characters.weight)
 
 
 def train(recipe: str, plan: Plan, text: Text) -> Run:
@@ -68,7 +65,7 @@ def train(recipe: str, plan: Plan, text: Text) -> Run:
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate_at(step)
             optimizer.zero_grad()
-            _loss(model, batch).backward()
+            _loss(model, batch).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
             optimizer.step()
             if (step + 1) % every == 0:
@@ -86,7 +83,7 @@ def train(recipe: str, plan: Plan, text: Text) -> Run:
 
 
 def _model(n_characters: int, plan: Plan) -> GPT:
-    """Draw the same first weights for every recipe, rounded to bfloat16: torch's own depend on what ran before."""
+    """Draw the same first weights for every recipe; torch's own depend on what ran before."""
     model = GPT(n_characters, plan)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -118,5 +115,5 @@ def held_out_loss(model: GPT, numbers: Tensor, plan: Plan) -> float:
     """Mean loss over windows spread evenly over the held-out text."""
     starts = torch.linspace(0, len(numbers) - plan.length - 1, plan.windows).long()[:, None]
     rows = numbers[starts + torch.arange(plan.length + 1)]
-    losses = [float(_loss(model, part)) * len(part) for part in rows.split(64)]
+    losses = [float(_loss(model, part)) * len(part) for part in torch.split(rows, 64)]
     return sum(losses) / len(rows)

@@ -66,10 +66,10 @@ def in_words(runs: dict[str, Run]) -> str:
         run = runs[recipe]
         parts.append(f"{recipe} keeps {run.bytes_per_parameter:.2f} and ends {_distance(run, runs)}.")
     parts.append(
-        f"{PLAIN} without compensation ends {_distance(plain, runs)}: {100 * plain.lost:.0f} % of its updates "
-        f"changed nothing, and its weights went {plain.edq_ratio:.2f} of the way they were sent."
+        f"{PLAIN} without compensation ends {_distance(plain, runs)}: {100 * plain.lost:.0f} % of its "
+        f"updates changed nothing, and its weights went {plain.edq_ratio:.2f} of the way they were sent."
     )
-    parts.append(f"(One run each; differences below {100 * TOLERANCE:.0f} % mean nothing here.)")
+    parts.append(f"(One run each; differences below {100 * TOLERANCE} % mean nothing here.)")
     return " ".join(parts)
 
 
@@ -93,7 +93,9 @@ def draw(runs: dict[str, Run], folder: Path) -> Path | None:
     for run in runs.values():
         label = f"{run.recipe}, {run.bytes_per_parameter:.2f} bytes"
         later = run.curve[len(run.curve) // 3 :]  # the first fall would hide the differences
-        losses.plot(*zip(*later, strict=True), color=_COLORS[run.recipe], marker="o", markersize=3, label=label)
+        losses.plot(
+            *zip(*later, strict=True), color=_COLORS[run.recipe], marker="o", markersize=3, label=label
+        )
         ratios.plot(*zip(*run.edq, strict=True), color=_COLORS[run.recipe], marker="o", markersize=3)
     losses.set(xlabel="step", ylabel="validation loss, nats per character", title="What it costs")
     ratios.set(xlabel="step", ylabel="EDQ ratio", title="How much of the updates arrives in the weights")

@@ -1,4 +1,4 @@
-"""What a run of the tour's second half is, and what it gives back; without torch, for the process that asks."""
+"""What a run of the tour's second half is, and what it gives back; for processes without torch."""
 
 import math
 from dataclasses import dataclass

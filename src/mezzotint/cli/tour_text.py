@@ -1,6 +1,7 @@
 """The tour's text: a file of one's own, or the language reference that comes with every Python."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +38,17 @@ class Text:
 def real_text() -> Text:
     """Read tinyshakespeare.txt in the folder that MEZZOTINT_DATA names or, without it, Python's own reference.
 
-    The reference is what `help("topics")` shows, its topics in alphabetical order: the same for everybody with
-    the same version of Python.
+    The reference is what `help("topics")` shows, topics in alphabetical order: the same text for everybody who
+    has the same version of Python.
     """
     path = Path(os.environ.get("MEZZOTINT_DATA", ""), _FILE)
     if "MEZZOTINT_DATA" in os.environ and path.exists():
         return numbered(_FILE, path.read_text(encoding="utf-8"))
-    import sys
-
     from pydoc_data.topics import topics
 
+    pages = [text for _, text in sorted(topics.items())]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return numbered(
-        f"the reference of Python {version}", "\n\n".join(text for _, text in sorted(topics.items()))
-    )
+    return numbered(f"the reference of Python {version}", "\n\n".join(pages))
 
 
 def numbered(name: str, text: str) -> Text:
@@ -60,6 +58,4 @@ def numbered(name: str, text: str) -> Text:
     number = {character: i for i, character in enumerate(sorted(set(text)))}
     numbers = np.array([number[character] for character in text], np.int64)
     n_train = int(_TRAINED * len(numbers))
-    return Text(
-        name=name, train=numbers[:n_train], held_out=numbers[n_train:], n_characters=len(number)
-    )
+    return Text(name=name, train=numbers[:n_train], held_out=numbers[n_train:], n_characters=len(number))

@@ -77,12 +77,14 @@ def param_groups(
 
     Examples
     --------
+    >>> from torch import nn
     >>> model = nn.Sequential(nn.Embedding(1000, 64), nn.LayerNorm(64), nn.Linear(64, 1000))
     >>> for group in param_groups(model, weight_decay=0.1, recipe="4bit", override={"2.weight": "8bit"}):
-    ...     print(group["name"], group["recipe"], group["weight_decay"], [name for name, _ in group["params"]])
-    embeddings 24bit 0.1 ['0.weight']
-    norms and vectors exact32 0.0 ['1.weight', '1.bias', '2.bias']
-    matrices: 2.weight 8bit 0.1 ['2.weight']
+    ...     names = [name for name, _ in group["params"]]
+    ...     print(group["name"], names, group["recipe"], group["weight_decay"])
+    embeddings ['0.weight'] 24bit 0.1
+    norms and vectors ['1.weight', '1.bias', '2.bias'] exact32 0.0
+    matrices: 2.weight ['2.weight'] 8bit 0.1
     """
     main = recipe_named(recipe)
     of_small = small or main.spared or main
@@ -145,7 +147,9 @@ class _Choices:
             return []
         if isinstance(self._override, Mapping):
             matching = self._override.items()
-            return [(own, choice) for own, choice in matching if any(fnmatchcase(name, own) for name in names)]
+            return [
+                (own, choice) for own, choice in matching if any(fnmatchcase(name, own) for name in names)
+            ]
         choice = self._override(names[0], p)
         return [] if choice is None else [("chosen", choice)]
 
