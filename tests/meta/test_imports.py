@@ -23,8 +23,9 @@ def test_import_mezzotint_loads_numpy_only():
     assert modules_loaded_by("import mezzotint") <= {"mezzotint", "numpy"}
 
 
-def test_kernels_formats_and_packed_load_numpy_only():
-    statement = "import mezzotint.kernels, mezzotint.formats, mezzotint.packed, mezzotint.random"
+def test_everything_below_linear_loads_numpy_only():
+    names = ("kernels", "formats", "expansions", "packed", "random")
+    statement = "import " + ", ".join(f"mezzotint.{name}" for name in names)
     assert modules_loaded_by(statement) <= {"mezzotint", "numpy"}
 
 

@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = [
     "mezzotint",
+    "mezzotint.expansions",
     "mezzotint.formats",
     "mezzotint.packed",
     "mezzotint.linear",

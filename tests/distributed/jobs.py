@@ -1,0 +1,158 @@
+"""What the processes of these tests do: small models of uneven shards, stepped with known gradients."""
+
+import functools
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from mezzotint.optim import RECIPES, SGD, AdamW, Lion
+
+# On two ranks: 17 + 16 rows of a matrix that is small on each rank only, all rows of one matrix on the first
+# rank, vectors, a kernel of four dimensions, a row that ends in half a byte and in a part of a block.
+SHAPES = {
+    "matrix": (33, 131),
+    "row": (1, 5000),
+    "vector": (130,),
+    "number": (1,),
+    "kernel": (5, 3, 4, 70),
+    "small": (3, 7),
+}
+CASES = {
+    **{name: (AdamW, name, {}) for name in RECIPES},
+    "lion 8bit": (Lion, "8bit", {}),
+    "sgd 4bit-min": (SGD, "4bit-min", {"momentum": 0.9}),
+}
+
+
+class Weights(nn.Module):
+    """Parameters and nothing else."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        source = torch.Generator().manual_seed(1)
+        for name, shape in SHAPES.items():
+            self.register_parameter(name, nn.Parameter(torch.randn(shape, generator=source).to(dtype)))
+
+
+def model_of(case):
+    """Make the model that a case trains."""
+    return Weights(torch.float32 if case == "fp32" else torch.bfloat16)
+
+
+def optimizer_of(case, model, seed=5):
+    """Make the optimizer of a case."""
+    kind, recipe, options = CASES[case]
+    return kind(model.parameters(), lr=1e-2, weight_decay=0.1, recipe=recipe, seed=seed, **options)
+
+
+def step(model, optimizer, number):
+    """Step with the gradients of that number, the same whole gradients wherever this runs."""
+    source = torch.Generator().manual_seed(number)
+    for p in model.parameters():
+        whole = torch.randn(p.shape, generator=source).to(p.dtype)
+        p.grad = distribute_tensor(whole, p.device_mesh, p.placements) if isinstance(p, DTensor) else whole
+    optimizer.step()
+
+
+def everything(model, optimizer):
+    """Give the local rows of weights and states by name, each with the shape of the whole."""
+    return {
+        name: {
+            key: (local(tensor), tuple(tensor.shape))
+            for key, tensor in {"weight": p, **optimizer.state[p]}.items()
+        }
+        for name, p in model.named_parameters()
+    }
+
+
+def local(tensor):
+    """Copy what lies here."""
+    tensor = tensor.detach()
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).clone()
+
+
+def joined(answers):
+    """Put the rows of all ranks together, and see that they make the whole."""
+    whole = {}
+    for name, tensors in answers[0].items():
+        whole[name] = {"step": tensors["step"][0]}
+        for key, (_, shape) in tensors.items():
+            if key != "step":
+                whole[name][key] = torch.cat([answer[name][key][0] for answer in answers])
+                assert whole[name][key].shape == shape
+    return whole
+
+
+def sharded(case):
+    """Make the model of a case and spread its rows over all processes."""
+    return fully_shard(model_of(case), mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+
+
+def train(model, optimizer, steps):
+    """Take some steps, given by their numbers."""
+    for number in steps:
+        step(model, optimizer, number)
+    return everything(model, optimizer)
+
+
+@functools.cache
+def train_here(case, n_steps=3):
+    """Train a case on this process alone."""
+    model = model_of(case)
+    return joined([train(model, optimizer_of(case, model), range(n_steps))])
+
+
+def train_sharded(n_steps=3):
+    """Train all cases, the rows of each parameter spread over the ranks."""
+    answers = {}
+    for case in CASES:
+        model = sharded(case)
+        answers[case] = train(model, optimizer_of(case, model), range(n_steps))
+    return answers
+
+
+def new_pairs(seed):
+    """Make model and optimizer of all cases, sharded where there are several ranks."""
+    pairs = {}
+    for case in CASES:
+        model = sharded(case) if dist.is_initialized() else model_of(case)
+        pairs[case] = (model, optimizer_of(case, model, seed))
+    return pairs
+
+
+def states_of(pairs):
+    """Give what a checkpoint of all cases holds."""
+    return {
+        case: dict(zip(("model", "optimizer"), get_state_dict(*pair), strict=True))
+        for case, pair in pairs.items()
+    }
+
+
+def save_all(folder, steps):
+    """Train and save all cases."""
+    pairs = new_pairs(seed=5)
+    for pair in pairs.values():
+        train(*pair, steps)
+    dcp.save(states_of(pairs), checkpoint_id=folder)
+
+
+def load_all(folder, steps, saved_to=None):
+    """Load all cases into optimizers of another seed, train on; give what was loaded and what it became."""
+    pairs = new_pairs(seed=6)
+    states = states_of(pairs)
+    dcp.load(states, checkpoint_id=folder)
+    loaded, trained = {}, {}
+    for case, (model, optimizer) in pairs.items():
+        saved = states[case]
+        set_state_dict(model, optimizer, model_state_dict=saved["model"], optim_state_dict=saved["optimizer"])
+        loaded[case] = everything(model, optimizer)
+        trained[case] = train(model, optimizer, steps)
+    if saved_to is not None:
+        dcp.save(states_of(pairs), checkpoint_id=saved_to)
+    return loaded, trained
