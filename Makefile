@@ -6,7 +6,7 @@ EXTRAS := bench,data,dev,plot,torch
 CONFIGURE := -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tour test check bench docs clean native lint types layers sanitize tsan wheel
+.PHONY: help setup tour test check bench docs ecosystem clean native lint types layers sanitize tsan wheel
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -15,13 +15,19 @@ help: ## list the targets
 
 setup: $(VENV)/.installed native ## create .venv, install pinned dependencies, build the native module
 
-tour: setup ## train real models in 8 and 4 bits beside scikit-learn (about a minute)
+tour: setup ## linear models beside scikit-learn, a small GPT in few bits (about two minutes)
 	$(BIN)/mezzotint tour
 
 test: setup ## run the test suite
 	$(BIN)/pytest
 
 check: lint types layers docs sanitize tsan wheel ## format, lint, types, layers, docs, sanitizers, wheel
+
+# 240 MB that only a few examples need, so they are no part of the setup.
+ecosystem: setup ## install Trainer, Accelerate, Lightning, TensorBoard; run the examples beside them
+	MEZZOTINT_NATIVE_BY_MAKE=1 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  --no-build-isolation -e '.[$(EXTRAS),ecosystem]'
+	$(BIN)/pytest tests/test_examples.py
 
 bench: setup ## run every benchmark and regenerate the tables made from the results
 	$(BIN)/python -m benchmarks.harness

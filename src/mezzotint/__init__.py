@@ -67,7 +67,7 @@ _PACKED = (
     "read",
 )
 _LAZY = dict.fromkeys(_PACKED, "mezzotint.packed")
-_SUBMODULES = ("formats", "kernels", "linear", "optim", "packed", "random")
+_SUBMODULES = ("expansions", "formats", "kernels", "linear", "monitor", "optim", "packed", "random")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for

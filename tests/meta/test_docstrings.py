@@ -14,7 +14,15 @@ import mezzotint
 # GL: sections known and in order; SS: the summary is a sentence; PR, RT: parameters and results fit.
 WELL_FORMED = re.compile("GL03|GL06|GL07|GL08|GL10|SS01|SS03|SS04|PR02|PR05|PR10")
 COMPLETE = re.compile(WELL_FORMED.pattern + "|PR01|PR04|PR07")
-API = ("mezzotint", "mezzotint.formats", "mezzotint.packed", "mezzotint.linear", "mezzotint.random")
+API = (
+    "mezzotint",
+    "mezzotint.expansions",
+    "mezzotint.formats",
+    "mezzotint.packed",
+    "mezzotint.linear",
+    "mezzotint.monitor",
+    "mezzotint.random",
+)
 
 
 def modules():

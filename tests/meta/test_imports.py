@@ -23,8 +23,9 @@ def test_import_mezzotint_loads_numpy_only():
     assert modules_loaded_by("import mezzotint") <= {"mezzotint", "numpy"}
 
 
-def test_kernels_formats_and_packed_load_numpy_only():
-    statement = "import mezzotint.kernels, mezzotint.formats, mezzotint.packed, mezzotint.random"
+def test_everything_below_linear_loads_numpy_only():
+    names = ("kernels", "formats", "expansions", "packed", "random")
+    statement = "import " + ", ".join(f"mezzotint.{name}" for name in names)
     assert modules_loaded_by(statement) <= {"mezzotint", "numpy"}
 
 
@@ -32,3 +33,8 @@ def test_the_linear_half_needs_neither_torch_nor_pictures():
     assert modules_loaded_by("import mezzotint.linear").isdisjoint(
         {"torch", "triton", "matplotlib", "typer", "rich"}
     )
+
+
+def test_the_command_line_loads_torch_for_training_only():
+    statement = "import mezzotint.cli, mezzotint.cli.tour_optim, mezzotint.cli.tour_text"
+    assert modules_loaded_by(statement).isdisjoint({"torch", "triton", "sklearn", "matplotlib"})

@@ -10,9 +10,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = [
     "mezzotint",
+    "mezzotint.expansions",
     "mezzotint.formats",
     "mezzotint.packed",
     "mezzotint.linear",
+    "mezzotint.monitor",
     "mezzotint.kernels",
     "mezzotint.random",
 ]

@@ -1,10 +1,10 @@
 """Would catch: a backend whose stored bits differ from the eager ones.
 
 Caught in the native one: ties of bfloat16 that go up, words of a shard that begin at a multiple of four, an
-upper word of elements that is not carried, a scale that counts what lies behind a row, a reference that is not
-the stored one, the root of this step instead of the last, NaN and remainders of infinity rounded like numbers,
-small float16 cut as normal ones, contracted products, a forgotten maximize, overlapping segments. And in the
-eager one: roots that are not correctly rounded.
+upper word of elements that is not carried, a scale that counts what lies behind a row, a reference that is
+not the stored one, the root of this step instead of the last, NaN and remainders of infinity rounded like
+numbers, small float16 cut as normal ones, contracted products, a forgotten maximize, overlapping segments.
+And in the eager one: roots that are not correctly rounded.
 """
 
 import contextlib

@@ -7,15 +7,15 @@ Both round after every operation (tests/expansions/test_arrays.py and test_torch
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from mezzotint.errors import FormatError
 
-__all__ = ["Array", "arithmetic", "as_double", "cast", "finite_or_zero", "precision", "widen"]
+__all__ = ["Array", "arithmetic", "as_double", "cast", "finite_or_zero", "precision", "quiet", "widen"]
 
 _PRECISION = {"float8_e5m2": 3, "float8_e4m3fn": 4, "bfloat16": 8, "float16": 11, "float32": 24}
 _ALLOWED = ", ".join(_PRECISION)
@@ -95,12 +95,29 @@ def arithmetic(*operands: Any) -> AbstractContextManager[Any]:  # noqa: ANN401 -
             raise FormatError(
                 f"operands came as {', '.join(found)}; an operation rounds to one format: convert them to it"
             )
-    if precision(first.dtype) < 8 and _is_torch(first.dtype):
+    is_float8 = precision(first.dtype) < 8
+    if is_float8 and _is_torch(first.dtype):
         raise FormatError(
             f"tensors came as {first.dtype}, for which torch has no arithmetic; "
             "use NumPy arrays of ml_dtypes, or bfloat16 tensors"
         )
-    return nullcontext() if _is_torch(first.dtype) else np.errstate(over="ignore", invalid="ignore")
+    return quiet(first.dtype)
+
+
+def quiet(dtype: Any) -> AbstractContextManager[Any]:  # noqa: ANN401
+    """Keep NumPy from warning of overflow and of inf - inf.
+
+    Parameters
+    ----------
+    dtype : dtype of NumPy or torch
+        Names the library; torch does not warn.
+
+    Returns
+    -------
+    context manager
+        For the operation.
+    """
+    return nullcontext() if _is_torch(dtype) else np.errstate(over="ignore", invalid="ignore")
 
 
 def finite_or_zero(array: Any) -> Any:  # noqa: ANN401
@@ -165,12 +182,13 @@ def as_double(value: Any, dtype: Any = None) -> Any:  # noqa: ANN401
     FormatError
         If a tensor is to become an array of NumPy: that may mean a copy between devices.
     """
-    if hasattr(value, "double"):
+    if not isinstance(value, float) and hasattr(value, "double"):
         if dtype is not None and not _is_torch(dtype):
             raise FormatError(f"a tensor came with {_name(dtype)} of NumPy; pass a dtype of torch")
         return value.double()
     if dtype is not None and _is_torch(dtype):
-        torch = import_module("torch")
+        # Whoever has a dtype of torch has loaded it; an import here would be one by every module above.
+        torch = sys.modules["torch"]
         return torch.as_tensor(value, dtype=torch.float64)
     return np.asarray(value).astype(np.float64)[()]
 

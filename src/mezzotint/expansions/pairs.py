@@ -18,10 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from mezzotint.errors import ParameterError
-from mezzotint.expansions.arrays import A, arithmetic, as_double, cast, finite_or_zero, precision
+from mezzotint.expansions.arrays import A, arithmetic, as_double, cast, finite_or_zero, precision, quiet
 from mezzotint.expansions.error_free import Expansion, fast_two_sum, two_prod, two_sum
 
 __all__ = [
@@ -62,6 +60,10 @@ def split(value: Any, dtype: Any, *, scale: float = 1.0) -> Expansion[Any]:  # n
     ParameterError
         If the scale is not positive and finite.
 
+    Notes
+    -----
+    A float of Python is a constant of a compiled step; one that changes belongs into a float64 tensor.
+
     Examples
     --------
     >>> import ml_dtypes
@@ -70,7 +72,7 @@ def split(value: Any, dtype: Any, *, scale: float = 1.0) -> Expansion[Any]:  # n
     """
     precision(dtype)
     wide = as_double(value, dtype) / _checked_scale(scale)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with quiet(dtype):
         hi = cast(wide, dtype)
         lo = finite_or_zero(cast(wide - as_double(hi), dtype))
     # Some casts from float64 round twice, through float32: where that shows, at ties, this makes all agree.

@@ -7,6 +7,7 @@ from collections import Counter
 from mezzotint.errors import KernelUnavailableError, ParameterError
 from mezzotint.optim._eager import EagerBackend
 from mezzotint.optim._native import NativeBackend
+from mezzotint.optim._triton import TritonBackend
 from mezzotint.optim.task import Backend, Task
 
 __all__ = ["Dispatch"]
@@ -14,7 +15,7 @@ __all__ = ["Dispatch"]
 
 def _known() -> dict[str, Backend]:
     """Give all backends, the fastest first."""
-    backends: tuple[Backend, ...] = (NativeBackend(), EagerBackend())
+    backends: tuple[Backend, ...] = (NativeBackend(), TritonBackend(), EagerBackend())
     return {backend.name: backend for backend in backends}
 
 
@@ -38,6 +39,7 @@ class Dispatch:
     """
 
     def __init__(self, backend: str) -> None:
+        self._asked = backend
         self._backends = _known()
         if backend != "auto":
             if backend not in self._backends:
@@ -46,6 +48,9 @@ class Dispatch:
                 )
             self._backends = {backend: self._backends[backend]}
         self.last: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[type[Dispatch], tuple[str]]:
+        return Dispatch, (self._asked,)
 
     def run(self, tasks: list[Task]) -> None:
         """Run tasks, each backend all of its own at once.

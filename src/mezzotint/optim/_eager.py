@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from mezzotint.optim.bits import rounding_words
-from mezzotint.optim.codecs import Parts, TensorCodec
+from mezzotint.optim.codecs import Parts
 from mezzotint.optim.collage import step_bf16
 from mezzotint.optim.floats import widen
+from mezzotint.optim.rules import Moments
 from mezzotint.optim.task import Task
 
-__all__ = ["EagerBackend"]
+__all__ = ["EagerBackend", "full_weight", "store_moments", "store_weight", "stored_moments"]
 
 
 class EagerBackend:
@@ -39,43 +40,98 @@ def step_float32(task: Task) -> None:
     task : Task
         The parameter, its state and the numbers of the step; weight and moments are overwritten.
     """
-    weight_codec, codecs = task.recipe.weight, task.recipe.codecs(len(task.moments))
-    w = weight_codec.decode(task.weight, task.length)
-    w, moments = task.rule.step(w, _gradient(task), _decoded(task, codecs), task.hyper)
-    reference = None
-    for slot in reversed(range(len(moments))):
-        stored = _store(task, codecs[slot], task.moments[slot], moments[slot], slot + 1, reference)
-        if slot == 1:
-            reference = task.rule.reference(stored, task.hyper.root)
-        elif task.recipe.carries and task.rule.can_carry:
-            w = w - task.rule.paid(moments[0] - stored, reference, task.hyper)
-    _store(task, weight_codec, task.weight, w, 0, None)
-
-
-def _gradient(task: Task) -> Tensor:
-    """Widen the gradient, and turn it round where the objective is to grow."""
     g = widen(task.gradient)
-    return -g if task.maximize else g
+    w, moments = task.rule.step(
+        full_weight(task), -g if task.maximize else g, stored_moments(task), task.hyper
+    )
+    stored, reference = store_moments(task, moments)
+    if task.recipe.carries and task.rule.can_carry:
+        w = w - task.rule.paid(moments[0] - stored[0], reference, task.hyper)
+    store_weight(task, w, rounding_words(task.recipe.weight.rounding, task.place(0), w))
 
 
-def _decoded(task: Task, codecs: tuple[TensorCodec, ...]) -> tuple[Tensor, ...]:
-    """Read the moments as the step before has stored them, the second one first."""
-    if len(codecs) < 2:
-        return tuple(
-            codec.decode(parts, task.length) for codec, parts in zip(codecs, task.moments, strict=True)
-        )
-    second = codecs[1].decode(task.moments[1], task.length)
+def full_weight(task: Task) -> Tensor:
+    """Read the weight with all that is kept beside the visible part.
+
+    Parameters
+    ----------
+    task : Task
+        The parameter.
+
+    Returns
+    -------
+    Tensor of float32, shape (rows, length)
+        The weight.
+    """
+    return task.recipe.weight.decode(task.weight, task.length)
+
+
+def stored_moments(task: Task) -> Moments:
+    """Read the moments as the step before the task has stored them.
+
+    Parameters
+    ----------
+    task : Task
+        The parameter.
+
+    Returns
+    -------
+    tuple of Tensor of float32, shape (rows, length)
+        The first moment first.
+    """
+    codecs = task.recipe.codecs(len(task.moments))
+    moments: Moments = ()
+    for codec, parts in reversed(list(zip(codecs, task.moments, strict=True))):
+        reference = task.rule.reference(moments[0], task.hyper.root_before) if codec.needs_reference else None
+        moments = (codec.decode(parts, task.length, reference), *moments)
+    return moments
+
+
+def store_moments(task: Task, moments: Moments) -> tuple[Moments, Tensor | None]:
+    """Store moments, the second one first.
+
+    Parameters
+    ----------
+    task : Task
+        The parameter; its moments are overwritten.
+    moments : tuple of Tensor of float32, shape (rows, length)
+        What to store.
+
+    Returns
+    -------
+    stored : tuple of Tensor
+        What can be read back.
+    reference : Tensor or None
+        The root of the stored second moment, if there is one.
+    """
+    stored: Moments = ()
     reference = None
-    if codecs[0].needs_reference:
-        reference = task.rule.reference(second, task.hyper.root_before)
-    return codecs[0].decode(task.moments[0], task.length, reference), second
+    for slot, codec in reversed(list(enumerate(task.recipe.codecs(len(moments))))):
+        x, parts = moments[slot], task.moments[slot]
+        words = rounding_words(codec.rounding, task.place(slot + 1), x)
+        _overwrite(parts, codec.encode(x, words, reference))
+        stored = (codec.decode(parts, task.length, reference), *stored)
+        if slot == 1:
+            reference = task.rule.reference(stored[0], task.hyper.root)
+    return stored, reference
 
 
-def _store(
-    task: Task, codec: TensorCodec, parts: Parts, x: Tensor, slot: int, reference: Tensor | None
-) -> Tensor:
-    """Encode into the components and give what can be read back from them."""
-    words = rounding_words(codec.rounding, task.place(slot), x)
-    for suffix, component in codec.encode(x, words, reference).items():
+def store_weight(task: Task, w: Tensor, words: Tensor | None) -> None:
+    """Store the weight.
+
+    Parameters
+    ----------
+    task : Task
+        The parameter; its weight is overwritten.
+    w : Tensor of float32, shape (rows, length)
+        What to store.
+    words : Tensor of int64 or None
+        Random words; None rounds to nearest.
+    """
+    _overwrite(task.weight, task.recipe.weight.encode(w, words))
+
+
+def _overwrite(parts: Parts, new: Parts) -> None:
+    """Copy components in place: they are views of what the optimizer keeps."""
+    for suffix, component in new.items():
         parts[suffix].copy_(component)
-    return codec.decode(parts, task.length, reference)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,27 @@ from mezzotint.optim._backends import Dispatch
 from mezzotint.optim.codecs import Component, Parts, refresh
 from mezzotint.optim.recipes import RECIPES, Recipe, recipe_named
 from mezzotint.optim.rules import Hyper, Rule, RuleName
-from mezzotint.optim.sharding import Extent, distributed_like, extent_of, local
+from mezzotint.optim.sharding import Extent, extent_of, local
+from mezzotint.optim.states import (
+    STEP,
+    WEIGHT,
+    State,
+    check_same_storage,
+    layout,
+    loaded,
+    portable,
+    zeros,
+)
 from mezzotint.optim.task import Task
+
+if TYPE_CHECKING:
+    from mezzotint.optim.release import GradientRelease
 
 __all__ = ["Group", "LowPrecisionOptimizer", "is_small", "refuse_unavailable"]
 
 Group = dict[str, Any]
 
 SMALL = 4096
-_WEIGHT = "weight"
 _ARITHMETICS = ("fp32", "bf16")
 
 
@@ -72,6 +84,8 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         If an argument is outside its range, or a parameter cannot be stored as its recipe says.
     """
 
+    _released: GradientRelease | None = None
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -87,8 +101,8 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             raise ParameterError(f"seed came as {seed}; it must be at least 0 and below 2**63")
         self._recipes = dict(RECIPES)
         self._spare = spare
-        self._numbers: dict[int, int] = {}
-        self._versions: dict[int, int] = {}
+        self._numbers: dict[Tensor, int] = {}
+        self._versions: dict[Tensor, int] = {}
         self._dispatch = Dispatch(backend)
         common = {"recipe": self._register(recipe), "arithmetic": arithmetic, "seed": seed}
         super().__init__(params, {**defaults, **common})
@@ -108,6 +122,11 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     # ------------------------------------------------------------------ torch's contract
+
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Say whether GradScaler may leave unscaling to `step`: it refuses gradients of float16 itself."""
+        return any(p.dtype is torch.float16 for group in self.param_groups for p in group["params"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401 - whatever the closure returns
@@ -129,15 +148,14 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             If a gradient is sparse or complex; no parameter has been changed then.
         """
         loss = None
-        if closure is not None:
+        if closure is not None and self._released is None:
             with torch.enable_grad():
                 loss = closure()
         pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for _, p in pending:
-            _check_gradient(p.grad)
-        tasks = [self._task(group, p, p.grad) for group, p in pending]
-        self._dispatch.run([task for task in tasks if task.gradient.numel()])
-        self._finish([p for _, p in pending], tasks)
+        if self._released is not None:
+            self._released.end_step(closure is not None, [p for _, p in pending])
+        elif not getattr(self, "found_inf", None):
+            self._advance(pending)
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -162,7 +180,24 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             self.param_groups.pop()
             raise
         for p in self.param_groups[-1]["params"]:
-            self._numbers[id(p)] = len(self._numbers)
+            self._numbers[p] = len(self._numbers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the state as checkpoints hold it: every bit, in tensors that any process group can carry.
+
+        Returns
+        -------
+        dict
+            ``"state"`` and ``"param_groups"`` as torch gives them. Remainders of 16 bits come as bytes, with
+            a last dimension of 2 more.
+        """
+        given = super().state_dict()
+        params = dict(enumerate(p for group in self.param_groups for p in group["params"]))
+        states = {
+            key: portable(params[key], state) if key in params else state
+            for key, state in given["state"].items()
+        }
+        return {**given, "state": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state with every bit and every dtype as it was saved.
@@ -178,15 +213,20 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             If it was saved under another recipe or arithmetic, or a tensor has another dtype or shape than
             the recipe stores.
         """
-        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
-            _check_same_storage(group, saved)
-        super().load_state_dict(state_dict)
-        numbers = (number for group in state_dict["param_groups"] for number in group["params"])
-        params = (p for group in self.param_groups for p in group["params"])
-        for number, p in zip(numbers, params, strict=True):
-            if number in state_dict["state"]:
-                self._versions.pop(id(p), None)
-                self._restore(p, state_dict["state"][number])
+        states: list[dict[Tensor, State]] = []
+        hooks = (
+            self.register_load_state_dict_pre_hook(lambda _, given: self._take(given, states)),
+            self.register_load_state_dict_post_hook(lambda _: self._restore(states[0]), prepend=True),
+        )
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_recipes", "_spare", "_numbers", "_dispatch")
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in own}, "_versions": {}}
 
     # ------------------------------------------------------------------ what is stored
 
@@ -203,10 +243,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         Recipe
             Its recipe.
         """
-        for group in self.param_groups:
-            if any(param is p for p in group["params"]):
-                return self._recipe(group, param)
-        raise ParameterError("a tensor came that this optimizer does not hold; pass one of its parameters")
+        return self._recipe(self._group_of(param), param)
 
     def state_bytes(self) -> dict[str, int]:
         """Count what the steps so far have stored on this rank, by kind.
@@ -218,10 +255,10 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             not counted.
         """
         params = [p for group in self.param_groups for p in group["params"]]
-        sizes = {_WEIGHT: sum(local(p).nbytes for p in params)}
+        sizes = {WEIGHT: sum(local(p).nbytes for p in params)}
         for p in params:
             for key, value in self.state.get(p, {}).items():
-                if key != "step":
+                if key != STEP:
                     sizes[key] = sizes.get(key, 0) + local(value).nbytes
         return {**sizes, "total": sum(sizes.values())}
 
@@ -237,19 +274,57 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
 
     # ------------------------------------------------------------------ one parameter
 
+    @torch.no_grad()
+    def _advance(self, pending: list[tuple[Group, Tensor]]) -> None:
+        """Step parameters that have gradients."""
+        gradients = [p.grad for _, p in pending if p.grad is not None]
+        for gradient in gradients:
+            _check_gradient(gradient)
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        given = zip(pending, gradients, strict=True)
+        tasks = [self._task(group, p, _unscaled(gradient, scale)) for (group, p), gradient in given]
+        self._dispatch.run([task for task in tasks if task.gradient.numel()])
+        self.finish([p for _, p in pending], tasks)
+
+    def task(self, param: Tensor, *, ahead: int = 0) -> Task:
+        """Gather what is stored of a parameter, as a backend gets it; nothing is changed.
+
+        Parameters
+        ----------
+        param : Tensor
+            One of the optimizer's parameters.
+        ahead : int, default 0
+            0 for the step that has been taken; 1 for the next one, which reads moments as they are stored.
+
+        Returns
+        -------
+        Task
+            Views of weight and moments. Where there is no gradient the weight stands in for it.
+        """
+        group, extent = self._group_of(param), extent_of(param)
+        if not self.state[param]:
+            self._initialise(param, group, extent)
+        step = max(int(self.state[param][STEP].item()) + ahead, 1)
+        return self._gather(group, param, param if param.grad is None else param.grad, step, extent)
+
     def _task(self, group: Group, p: Tensor, gradient: Tensor) -> Task:
-        """Gather what one step of one parameter needs; its state is made at the first one."""
-        recipe, rule, extent = self._recipe(group, p), self._rule(group), extent_of(p)
-        state = self.state[p]
+        """Count the step of one parameter and gather what it needs; its state is made at the first one."""
+        state, extent = self.state[p], extent_of(p)
         if not state:
             self._initialise(p, group, extent)
-        state["step"] += 1
+        state[STEP] += 1
         tensors = torch.compiler.is_compiling() or group["capturable"]
-        step = state["step"].to(torch.int64) if tensors else int(state["step"].item())
-        weight = _parts(state, _WEIGHT, recipe.weight.components, extent)
+        step = state[STEP].to(torch.int64) if tensors else int(state[STEP].item())
+        task = self._gather(group, p, gradient, step, extent)
+        if not tensors and self._versions.get(p) != local(p)._version:
+            refresh(task.recipe.weight, task.weight)
+        return task
+
+    def _gather(self, group: Group, p: Tensor, gradient: Tensor, step: int | Tensor, extent: Extent) -> Task:
+        """View everything that a step of one parameter reads and writes."""
+        state, recipe, rule = self.state[p], self._recipe(group, p), self._rule(group)
+        weight = _parts(state, WEIGHT, recipe.weight.components, extent)
         weight[""] = _matrix(local(p), extent)
-        if not tensors and self._versions.get(id(p)) != local(p)._version:
-            refresh(recipe.weight, weight)
         names_and_codecs = zip(rule.moments, recipe.codecs(len(rule.moments)), strict=True)
         return Task(
             rule=rule,
@@ -261,41 +336,65 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             maximize=group["maximize"],
             seed=group["seed"],
             step=step,
-            number=self._numbers[id(p)],
+            number=self._numbers[p],
             first=extent.first_element,
             bf16=group["arithmetic"] == "bf16" and recipe.arithmetic_bf16,
             decay_style=group.get("weight_decay_style", "compact"),
         )
 
-    def _finish(self, params: list[Tensor], tasks: list[Task]) -> None:
-        """Copy back weights that had no rows in memory, and remember which weights are our own."""
+    def finish(self, params: list[Tensor], tasks: list[Task]) -> None:
+        """Copy back weights that had no rows in memory, and remember which weights are our own.
+
+        Parameters
+        ----------
+        params : list of Tensor
+            Parameters whose weights were changed.
+        tasks : list of Task
+            By what.
+        """
         for p, task in zip(params, tasks, strict=True):
             if not local(p).is_contiguous():
                 local(p).copy_(task.weight[""].view(local(p).shape))
             if not torch.compiler.is_compiling():
-                self._versions[id(p)] = local(p)._version
+                self._versions[p] = local(p)._version
+
+    def _group_of(self, param: Tensor) -> Group:
+        """Find the group of a parameter."""
+        for group in self.param_groups:
+            if any(param is p for p in group["params"]):
+                return group
+        raise ParameterError("a tensor came that this optimizer does not hold; pass one of its parameters")
 
     def _initialise(self, p: Tensor, group: Group, extent: Extent) -> None:
         """Make the state of a parameter: zero moments, and what the visible weight leaves out."""
-        state, recipe, rule = self.state[p], self._recipe(group, p), self._rule(group)
-        device = local(p).device if group["capturable"] else "cpu"
-        state["step"] = torch.tensor(0.0, device=device)
-        codecs = dict(zip(rule.moments, recipe.codecs(len(rule.moments)), strict=True))
-        for name, codec in codecs.items():
-            for component in codec.components:
-                state[name + component.suffix] = _zeros(p, component, extent)
-        for component in recipe.weight.components[1:]:
-            extra = _zeros(p, component, extent)
-            if component.dtype is torch.float32:
-                local(extra).copy_(local(p))
-            state[_WEIGHT + component.suffix] = extra
+        state = self.state[p]
+        state[STEP] = torch.tensor(0.0, device=_counting_device(group, p))
+        for key, component in layout(self._rule(group), self._recipe(group, p)).items():
+            state[key] = zeros(p, component, extent)
+            if key.startswith(WEIGHT) and component.dtype is torch.float32:
+                local(state[key]).copy_(local(p))
 
-    def _restore(self, p: Tensor, saved: dict[str, Any]) -> None:
-        """Put the saved tensors back, which torch has cast to the dtype of the parameter."""
-        for key, value in saved.items():
-            if isinstance(value, Tensor):
-                device = value.device if key == "step" else p.device
-                self.state[p][key] = value.detach().to(device, copy=True)
+    def _take(self, given: dict[str, Any], states: list[dict[Tensor, State]]) -> dict[str, Any]:
+        """Check and copy states before torch sees them: it would cast them to the dtype of the parameter."""
+        numbers = [number for saved in given["param_groups"] for number in saved["params"]]
+        params = [(group, p) for group in self.param_groups for p in group["params"]]
+        for group, saved in zip(self.param_groups, given["param_groups"], strict=False):
+            check_same_storage(group, saved)
+        taken = {
+            p: loaded(p, given["state"][number], layout(self._rule(group), self._recipe(group, p)))
+            for number, (group, p) in zip(numbers, params, strict=False)
+            if given["state"].get(number)
+        }
+        states.append(taken)
+        return {**given, "state": {key: value for key, value in given["state"].items() if key not in numbers}}
+
+    def _restore(self, states: dict[Tensor, State]) -> None:
+        """Put them in place; what the weights are is seen in the next step."""
+        self.state.update(states)
+        for group in self.param_groups:
+            for p in filter(states.__contains__, group["params"]):
+                states[p][STEP] = states[p][STEP].to(_counting_device(group, p))
+        self._versions.clear()
 
     # ------------------------------------------------------------------ recipes
 
@@ -346,12 +445,9 @@ def _matrix(tensor: Tensor, extent: Extent) -> Tensor:
     return tensor.reshape(extent.rows, tensor.numel() // max(extent.rows, 1))
 
 
-def _zeros(p: Tensor, component: Component, extent: Extent) -> Tensor:
-    """Make an empty component, shaped like the parameter or, with fewer columns, as (rows, columns)."""
-    whole = component.per == "element"
-    columns = extent.shape[1:] if whole else (component.columns(extent.length),)
-    shape = (extent.rows, *columns) if extent.shape or not whole else ()
-    return distributed_like(p, torch.zeros(shape, dtype=component.dtype, device=local(p).device), columns)
+def _counting_device(group: Group, p: Tensor) -> torch.device:
+    """Say where steps are counted: on the host, unless a graph on the device is to count them."""
+    return local(p).device if group["capturable"] else torch.device("cpu")
 
 
 def _check_gradient(gradient: Tensor) -> None:
@@ -364,14 +460,9 @@ def _check_gradient(gradient: Tensor) -> None:
         raise ParameterError("a complex gradient came; use real parameters, for instance torch.view_as_real")
 
 
-def _check_same_storage(group: Group, saved: Group) -> None:
-    """Refuse to read states of one recipe as those of another."""
-    for key in ("recipe", "arithmetic", "weight_decay_style"):
-        if key in saved and saved[key] != group.get(key):
-            raise ParameterError(
-                f"a state with {key} {saved[key]!r} came; this optimizer has {group.get(key)!r}: make it "
-                f"with the same {key}, or carry the state over with export_state and import_state"
-            )
+def _unscaled(gradient: Tensor, scale: Tensor | None) -> Tensor:
+    """Divide by the scale that GradScaler has set; it is a power of two."""
+    return gradient if scale is None else local(gradient).to(torch.float32) / scale.to(gradient.device)
 
 
 def refuse_unavailable(**options: bool | None) -> None:

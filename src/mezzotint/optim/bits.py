@@ -180,6 +180,7 @@ def dithered_words(place: Place, count: int, device: torch.device | str = "cpu")
     return (_mixed(x) + place.step * dither_stride(place.stream)) & _LOW_WORD
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator] # torch says nothing of its type
 def dither_salt(seed: int, stream: int) -> int:
     """Give the 32-bit constant that sets one tensor's phases apart from all others'.
 

@@ -102,7 +102,7 @@ def extent_of(param: Tensor) -> Extent:
     return Extent(shape, offset[0] if local_shape[0] else 0, local_shape[0], length)
 
 
-def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> Tensor:
+def distributed_like(param: Tensor, state: Tensor) -> Tensor:
     """Make a state DTensor with the placements of its parameter; plain parameters have plain states.
 
     Parameters
@@ -111,8 +111,6 @@ def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> 
         The parameter.
     state : Tensor
         Its local state, one row per local row.
-    columns : tuple of int
-        Shape of the state beyond dimension 0.
 
     Returns
     -------
@@ -123,7 +121,7 @@ def distributed_like(param: Tensor, state: Tensor, columns: tuple[int, ...]) -> 
         return state
     from torch.distributed.tensor import DTensor
 
-    shape = torch.Size((param.shape[0], *columns)) if param.dim() else torch.Size(())
+    shape = torch.Size((*param.shape[:1], *state.shape[1:])) if param.dim() else state.shape
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(
         state, param.device_mesh, param.placements, run_check=False, shape=shape, stride=stride
@@ -142,6 +140,6 @@ def _refuse_other_shardings(param: DTensor) -> None:
     for placement in param.placements:
         if not (isinstance(placement, Replicate) or (type(placement) is Shard and placement.dim == 0)):
             raise ParameterError(
-                f"a parameter came with placement {placement}; states are stored by rows, so Shard(0) and "
+                f"a parameter came with placement {placement!r}; states are stored by rows, so Shard(0) and "
                 "Replicate are allowed: shard along dimension 0"
             )

@@ -1,0 +1,107 @@
+"""The second half's table, its picture, and what they say in words."""
+
+from pathlib import Path
+
+import rich.box
+from rich.console import Console
+from rich.table import Table
+
+from mezzotint.cli.tour_optim import COMPENSATED, PLAIN, REFERENCE, SMALLEST, TOLERANCE, off
+from mezzotint.cli.tour_plan import Plan, Run
+
+_STORED = {
+    REFERENCE: "bf16 + float32 master, float32 moments",
+    PLAIN: "bf16 throughout, rounded to nearest",
+    COMPENSATED: "weight and v as two bf16, m bf16",
+    SMALLEST: "bf16 dithered, 4-bit moments",
+}
+_COLORS = {REFERENCE: "#7a7a7a", PLAIN: "#e08e0b", COMPENSATED: "#1f5fa8", SMALLEST: "#b3261e"}
+_HOW = """\
+loss       validation, nats per character; all runs start alike and see the same batches in the same order
+EDQ ratio  how far the stored weights went along the updates they were sent, 1 is all the way
+lost       share of the updates after which nothing that is stored of the weight had changed
+bytes      visible weight and optimizer state per parameter, the gradient not counted"""
+
+
+def print_report(runs: dict[str, Run], text_name: str, plan: Plan) -> None:
+    """Write the table, what its columns mean, and the verdict."""
+    out = Console(highlight=False)
+    out.print(table(runs, text_name, plan))
+    out.print(_HOW, style="dim")
+    out.print(in_words(runs))
+
+
+def table(runs: dict[str, Run], text_name: str, plan: Plan) -> Table:
+    """One line per recipe."""
+    title = (
+        f"A GPT of {runs[REFERENCE].n_parameters:,} parameters on {text_name}: AdamW, {plan.steps} steps, "
+        f"beta2 = {plan.beta2}"
+    )
+    found = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    found.add_column("recipe", no_wrap=True)
+    found.add_column("stored as")
+    for name in ("bytes", "loss", f"to {REFERENCE}", "EDQ ratio", "lost"):
+        found.add_column(name, justify="right", no_wrap=True)
+    for run in runs.values():
+        found.add_row(
+            run.recipe,
+            _STORED[run.recipe],
+            f"{run.bytes_per_parameter:.2f}",
+            f"{run.loss:.4f}",
+            "" if run.recipe == REFERENCE else f"{100 * off(run, runs):+.2f} %",
+            f"{run.edq_ratio:.3f}",
+            f"{100 * run.lost:.0f} %",
+        )
+    return found
+
+
+def in_words(runs: dict[str, Run]) -> str:
+    """The verdict: what kept up with full precision, in how many bytes, and what did not."""
+    reference, plain = runs[REFERENCE], runs[PLAIN]
+    parts = [
+        f"{REFERENCE} keeps {reference.bytes_per_parameter:.0f} bytes per parameter and ends at a loss of "
+        f"{reference.loss:.3f}."
+    ]
+    for recipe in (COMPENSATED, SMALLEST):
+        run = runs[recipe]
+        parts.append(f"{recipe} keeps {run.bytes_per_parameter:.2f} and ends {_distance(run, runs)}.")
+    parts.append(
+        f"{PLAIN} without compensation ends {_distance(plain, runs)}: {100 * plain.lost:.0f} % of its "
+        f"updates changed nothing, and its weights went {plain.edq_ratio:.2f} of the way they were sent."
+    )
+    parts.append(f"(One run each; differences below {100 * TOLERANCE} % mean nothing here.)")
+    return " ".join(parts)
+
+
+def _distance(run: Run, runs: dict[str, Run]) -> str:
+    difference = off(run, runs)
+    if abs(difference) <= TOLERANCE:
+        return f"at the same loss, {100 * difference:+.2f} %"
+    return f"{100 * abs(difference):.2f} % {'above' if difference > 0 else 'below'} it"
+
+
+def draw(runs: dict[str, Run], folder: Path) -> Path | None:
+    """Save validation loss and EDQ ratio against steps; None if matplotlib is not installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, ratios = figure.subplots(1, 2)
+    for run in runs.values():
+        label = f"{run.recipe}, {run.bytes_per_parameter:.2f} bytes"
+        later = run.curve[len(run.curve) // 3 :]  # the first fall would hide the differences
+        losses.plot(
+            *zip(*later, strict=True), color=_COLORS[run.recipe], marker="o", markersize=3, label=label
+        )
+        ratios.plot(*zip(*run.edq, strict=True), color=_COLORS[run.recipe], marker="o", markersize=3)
+    losses.set(xlabel="step", ylabel="validation loss, nats per character", title="What it costs")
+    ratios.set(xlabel="step", ylabel="EDQ ratio", title="How much of the updates arrives in the weights")
+    for axes in (losses, ratios):
+        axes.grid(alpha=0.25)
+    losses.legend(frameon=False)
+    path = folder / "loss-and-updates.png"
+    figure.savefig(path, dpi=150)
+    return path

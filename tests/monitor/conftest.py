@@ -1,0 +1,5 @@
+"""Tensors here are small, too."""
+
+from tests.optim.conftest import one_thread
+
+__all__ = ["one_thread"]
