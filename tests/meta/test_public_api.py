@@ -15,6 +15,7 @@ PACKAGES = [
     "mezzotint.packed",
     "mezzotint.linear",
     "mezzotint.kernels",
+    "mezzotint.optim",
     "mezzotint.random",
 ]
 
