@@ -6,7 +6,7 @@ EXTRAS := bench,data,dev,plot,torch
 CONFIGURE := -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tour test check bench docs clean native lint types layers sanitize tsan wheel
+.PHONY: help setup tour test check bench docs ecosystem clean native lint types layers sanitize tsan wheel
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,12 @@ test: setup ## run the test suite
 	$(BIN)/pytest
 
 check: lint types layers docs sanitize tsan wheel ## format, lint, types, layers, docs, sanitizers, wheel
+
+# 240 MB that only a few examples need, so they are no part of the setup.
+ecosystem: setup ## install Trainer, Accelerate, Lightning, TensorBoard; run the examples beside them
+	MEZZOTINT_NATIVE_BY_MAKE=1 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  --no-build-isolation -e '.[$(EXTRAS),ecosystem]'
+	$(BIN)/pytest tests/test_examples.py
 
 bench: setup ## run every benchmark and regenerate the tables made from the results
 	$(BIN)/python -m benchmarks.harness
@@ -78,8 +84,8 @@ layers: setup
 # An instrumented (or installed) build is a copy of the package in build/NAME/site, found before the one in src/
 # because -S leaves out the path entry that `make setup` made. Only what can go wrong in native code is run.
 SITE      = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-NATIVE_TESTS = $(wildcard tests/kernels tests/parity tests/fuzz)
-THREAD_TESTS = tests/kernels/test_threads.py tests/parity/test_halp.py tests/parity/test_zipml.py
+NATIVE_TESTS = $(wildcard tests/kernels tests/parity tests/fuzz tests/optim/test_native.py tests/optim/test_parity_backends.py)
+THREAD_TESTS = tests/kernels/test_threads.py tests/kernels/test_optim_step.py tests/parity/test_halp.py tests/parity/test_zipml.py
 run_copy  = PYTHONPATH=build/$(1)/site:$(SITE) $(BIN)/python -S
 library   = $(shell $${CXX:-c++} -print-file-name=$(1))
 

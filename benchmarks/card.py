@@ -9,7 +9,17 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "mezzotint", "snapml", "scikit-learn-intelex", "torch")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "mezzotint",
+    "snapml",
+    "scikit-learn-intelex",
+    "torch",
+    "torchao",
+    "torch-optimi",
+)
 MEASURED = ("src", "native", "CMakeLists.txt", "pyproject.toml", "benchmarks/*.py", "benchmarks/cases")
 
 

@@ -87,7 +87,7 @@ def measure(module: str, runs: Iterable[Run], *, repeats: int) -> list[Record]:
             for run in runs:
                 if repeat < (run.repeats or repeats):
                     limit = run.limit_s(records) if callable(run.limit_s) else run.limit_s
-                    outcome = _in_fresh_process(module, run, limit, scratch)
+                    outcome = in_fresh_process(module, run, limit, scratch)
                     records.append(
                         {"kind": "run", "name": run.name, "repeat": repeat, **_facts(run), **outcome}
                     )
@@ -144,7 +144,15 @@ def run_case(name: str, *, repeats: int, folder: pathlib.Path = RESULTS) -> path
     return write_result(name, [card, *records, *summaries(records)], folder)
 
 
-def _in_fresh_process(module: str, run: Run, limit: float, scratch: str) -> Record:
+def lack(name: str) -> str | None:
+    """Say what a case needs that is not here; cases that need nothing special have no such function."""
+    module = importlib.import_module(f"benchmarks.cases.{name}")
+    reason: str | None = getattr(module, "lack", lambda: None)()
+    return reason
+
+
+def in_fresh_process(module: str, run: Run, limit: float, scratch: str) -> Record:
+    """Status and measurements of one run; no other running process may use the folder `scratch`."""
     answer = pathlib.Path(scratch) / "answer.json"
     answer.unlink(missing_ok=True)
     task = {"module": module, "function": run.function, "arguments": run.arguments, "answer": str(answer)}
@@ -195,7 +203,10 @@ def main() -> None:
         os.environ[_QUICK] = "1"
     folder = QUICK_RESULTS if options.quick else RESULTS
     for name in options.case or case_names():
-        print(run_case(name, repeats=options.repeats, folder=folder).relative_to(ROOT))
+        if reason := lack(name):
+            print(f"{name}: {reason}")
+        else:
+            print(run_case(name, repeats=options.repeats, folder=folder).relative_to(ROOT))
 
 
 if __name__ == "__main__":

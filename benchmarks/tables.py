@@ -15,6 +15,7 @@ import sys
 
 from benchmarks.card import one_line
 from benchmarks.harness import RESULTS, ROOT, Record, case_names
+from benchmarks.training import report
 
 MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
@@ -38,6 +39,8 @@ def render(name: str) -> str:
             result = read_result(path)
             foot = f"<sub>From `{path.relative_to(ROOT)}`: {one_line(result[0])}.</sub>"
             return f"\n{offered[name](result)}\n\n{foot}\n\n"
+    if name in report.TABLES:
+        return f"\n{report.TABLES[name]()}\n\n"
     raise SystemExit(f"no result for table {name!r}; run its case first (make bench)")
 
 

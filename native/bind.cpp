@@ -6,7 +6,7 @@
 extern "C" NB_EXPORT int mezzotint_kernels() { return 1; }
 
 NB_MODULE(_native, m) {
-  m.doc() = "Compiled kernels of mezzotint; called through mezzotint.kernels only.";
+  m.doc() = "Compiled kernels of mezzotint; called through mezzotint.kernels and mezzotint.optim only.";
   m.def("use", &mezzotint::use);
   m.def("active", [] { return std::string(mezzotint::active().name); });
   m.def("compiled", &mezzotint::compiled);
@@ -17,4 +17,5 @@ NB_MODULE(_native, m) {
   mezzotint::bind_dense(m);
   mezzotint::bind_halp(m);
   mezzotint::bind_zipml(m);
+  mezzotint::bind_optim(m);
 }

@@ -63,5 +63,6 @@ void bind_floats(nb::module_& m);
 void bind_dense(nb::module_& m);
 void bind_halp(nb::module_& m);
 void bind_zipml(nb::module_& m);
+void bind_optim(nb::module_& m);
 
 }  // namespace mezzotint

@@ -12,6 +12,7 @@ namespace mezzotint {
   extern const DenseKernels dense;         \
   extern const HalpKernels halp;           \
   extern const ZipmlKernels zipml;         \
+  extern const OptimKernels optim;         \
   }
 MZ_DECLARE(isa_portable)
 #ifdef MZ_X86
@@ -35,7 +36,7 @@ bool has_avx512() {
 }
 #endif
 
-#define MZ_TABLE(label, ns) {label, &ns::packed, &ns::floats, &ns::dense, &ns::halp, &ns::zipml}
+#define MZ_TABLE(label, ns) {label, &ns::packed, &ns::floats, &ns::dense, &ns::halp, &ns::zipml, &ns::optim}
 const Candidate candidates[] = {
     {MZ_TABLE("portable", isa_portable), always},
 #ifdef MZ_X86

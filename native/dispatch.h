@@ -15,6 +15,7 @@ struct FloatKernels;   // floats.h: blocks of float rows, losses
 struct DenseKernels;   // dense.h:  Gram matrix, Cholesky
 struct HalpKernels;    // halp.h:   minibatch steps on the integer offset
 struct ZipmlKernels;   // zipml.h:  minibatch steps of SGD in few bits
+struct OptimKernels;   // optim.h:  steps of optimizers with weights and states in few bits
 
 struct KernelTable {
   const char* name;
@@ -23,6 +24,7 @@ struct KernelTable {
   const DenseKernels* dense;
   const HalpKernels* halp;
   const ZipmlKernels* zipml;
+  const OptimKernels* optim;
 };
 
 const KernelTable& active();                     // the table in use

@@ -56,6 +56,9 @@ struct HalpKernels {
   // tiles wanted next, of which the second half is prefetched.
   void (*gradient)(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded, const int8_t* c,
                    int64_t K, int32_t* products, const uint8_t* const* next);
+  // The same for one output, together with gap_squares.
+  void (*gradient_and_gaps)(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded,
+                            const int8_t* c, int32_t* products, const uint8_t* const* next, int32_t* sums);
   // sums[j] = sum over the rows of a slab of the squared gap between the draws in column j; padding rows have none.
   void (*gap_squares)(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded,
                       int32_t* sums);

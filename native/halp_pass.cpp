@@ -237,6 +237,7 @@ class Epoch {
   // Products of slab h of a step.
   void work(Worker& w, int64_t step, int64_t h) {
     const Slab here = batches_.slab(step, h), next = batches_.likely_next(step, h, n_workers_, here);
+    TileRows::prefetch_slab(rows_, next);
     for (int64_t t = 0; t < slab_tiles; t++)
       coefficients(w, t, t < here.count ? here.tiles[t] : -1, next.tiles[std::min(t, next.count - 1)]);
     data_.products(here, next, w.c.get(), static_cast<float>(schedule_.batch_weight), w.data,

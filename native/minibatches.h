@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "halp_pass.h"
+#include "prefetch.h"
 
 namespace mezzotint {
 
@@ -59,12 +60,24 @@ class TileRows {
     return {rows.loss, rows.K,   tile_rows, phi_.get(), psi.get(), nullptr,
             0.0,       y_.get(), rows.weights ? weights_.get() : nullptr, scratch_.get()};
   }
+  // Asks for what `of` reads of the tiles of a slab.
+  static void prefetch_slab(const EpochRows& rows, const Slab& slab) {
+    for (int64_t t = 0; t < slab.count; t++) {
+      prefetch_rows(rows.phi, rows.K, rows.n_rows, slab.tiles[t]);
+      prefetch_rows(rows.y, label_rows(rows.loss, rows.K), rows.n_rows, slab.tiles[t]);
+      if (rows.weights) prefetch_rows(rows.weights, 1, rows.n_rows, slab.tiles[t]);
+    }
+  }
   static int64_t count(const EpochRows& rows, int64_t tile) {
     return tile < 0 ? 0 : std::min(tile_rows, rows.n_rows - tile * tile_rows);
   }
   Buffer<float> psi;
 
  private:
+  static void prefetch_rows(const double* from, int64_t K, int64_t n_rows, int64_t tile) {
+    for (int64_t k = 0; k < K; k++)
+      for (int64_t r = 0; r <= tile_rows; r += 8) prefetch_near(from + k * n_rows + tile * tile_rows + r);
+  }
   static void gather(const double* from, int64_t K, int64_t n_rows, int64_t tile, int64_t count, double* to) {
     for (int64_t k = 0; k < K; k++)
       std::memcpy(to + k * tile_rows, from + k * n_rows + tile * tile_rows, static_cast<size_t>(count) * sizeof(double));

@@ -2,6 +2,7 @@
 // Included by native/kernels/floats.cpp, once per instruction set.
 #pragma once
 #include "floats.h"
+#include "prefetch.h"
 #include "vec.h"
 
 namespace mezzotint::MZ_NS {
@@ -33,8 +34,8 @@ MZ_INLINE Group<X> group_of(const X* x, int64_t n_rows, int64_t d) {
 
 // One line of every row, into the second-level cache.
 template <class X>
-MZ_INLINE void prefetch(const Ahead<X>& ahead, int64_t d, int64_t j) {
-  for (int64_t r = 0; r < ahead.n_rows; r++) __builtin_prefetch(ahead.x + r * d + j, 0, 2);
+MZ_INLINE void prefetch_lines(const Ahead<X>& ahead, int64_t d, int64_t j) {
+  for (int64_t r = 0; r < ahead.n_rows; r++) prefetch(ahead.x + r * d + j);
 }
 // What steps [step, step + count) of n_steps prefetch of it.
 template <class X>
@@ -62,7 +63,7 @@ MZ_INLINE void dots(const X* const* row, int64_t d, const A* w, int64_t padded, 
   int64_t j = 0;
   if (ahead.n_rows)
     for (; j + line_of<X> <= d; j += line_of<X>) {
-      prefetch(ahead, d, j);
+      prefetch_lines(ahead, d, j);
 #pragma GCC unroll 2
       for (int64_t v = 0; v < line_of<X>; v += lanes) step(j + v, whole);
     }
@@ -155,7 +156,7 @@ MZ_INLINE void add_rows(const Group<X>& group, int64_t d, const A* tile, A* sums
   const auto whole = [](const X* p) __attribute__((always_inline)) { return load_as<A>(p); };
   int64_t j = 0;
   for (; j + J * lanes <= d; j += J * lanes) {
-    for (int64_t p = 0; p < J * lanes; p += line_of<X>) prefetch(ahead, d, j + p);
+    for (int64_t p = 0; p < J * lanes; p += line_of<X>) prefetch_lines(ahead, d, j + p);
     add_columns<rows, C, J>(group, j, tile, sums, padded, whole);
   }
   for (; j + lanes <= d; j += lanes) add_columns<rows, C, 1>(group, j, tile, sums, padded, whole);

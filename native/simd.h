@@ -21,7 +21,6 @@
 //   Codes16, low_bytes     16 codes of a row; the low bytes of 16 integers
 //   tiles                  16 codes of each of 4 rows -> four tiles
 //   store_past_cache       for what is not read soon
-//   prefetch(_near)        into L2 (L1)
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -36,6 +35,7 @@
 #endif
 
 #include "packed.h"
+#include "prefetch.h"
 
 namespace mezzotint::MZ_NS {
 
@@ -152,8 +152,6 @@ inline void store_past_cache(uint8_t* p, Bytes x) {
     _mm512_storeu_si512(p, x);
 }
 inline void finish_stores() { _mm_sfence(); }
-inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
-inline void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #elif defined(MZ_ISA_avx2)
 
@@ -328,8 +326,6 @@ inline void store_past_cache(uint8_t* p, Bytes x) {
   for (int i = 0; i < 2; i++) aligned ? _mm256_stream_si256(q + i, x.part[i]) : _mm256_storeu_si256(q + i, x.part[i]);
 }
 inline void finish_stores() { _mm_sfence(); }
-inline void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
-inline void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 #else  // portable, little-endian. (NEON comes here: vdotq_s32 wants signed x signed, so xor the codes with 0x80 and
        // subtract mid.)
@@ -489,8 +485,6 @@ inline Bytes tiles(Codes16 r0, Codes16 r1, Codes16 r2, Codes16 r3) {
 inline void store(uint8_t* p, const Bytes& x) { std::memcpy(p, x.part, 64); }
 inline void store_past_cache(uint8_t* p, const Bytes& x) { store(p, x); }
 inline void finish_stores() {}
-inline void prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
-inline void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }
 
 #endif
 

@@ -10,6 +10,7 @@
 #if defined(MZ_ISA_avx512) || defined(MZ_ISA_avx2)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns inside its own header
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 #endif
@@ -194,6 +195,71 @@ MZ_INLINE U64 shift_right(U64 v) {
   using T = uint64_t;
   MZ_EACH_PART(i) v.part[i] >>= by;
   return v;
+}
+
+// ---- lanes of 64 bits that hold words of 32 ---------------------------------------------------------
+// How many vectors of Philox blocks keep the multipliers busy without spilling.
+#if defined(MZ_ISA_avx512)
+constexpr int philox_group_count = 4;
+#else
+constexpr int philox_group_count = 1;
+#endif
+
+// The lower words times a word, all 64 bits of it.
+MZ_INLINE U64 wide_product(const U64& a, uint32_t factor) {
+  U64 out;
+#if defined(MZ_ISA_avx512)
+  out.part[0] = (U64::Part)_mm512_mul_epu32((__m512i)a.part[0], _mm512_set1_epi64(factor));
+#elif defined(MZ_ISA_avx2)
+  for (int i = 0; i < 2; i++)
+    out.part[i] = (U64::Part)_mm256_mul_epu32((__m256i)a.part[i], _mm256_set1_epi64x(factor));
+#else
+  for (int i = 0; i < U64::parts; i++) out.part[i] = (a.part[i] & 0xFFFFFFFFu) * factor;
+#endif
+  return out;
+}
+MZ_INLINE U64 exclusive_or(U64 a, const U64& b, const U64& c) {
+#if defined(MZ_ISA_avx512)
+  constexpr int xor3 = 0x96;
+  a.part[0] = (U64::Part)_mm512_ternarylogic_epi64((__m512i)a.part[0], (__m512i)b.part[0], (__m512i)c.part[0], xor3);
+#else
+  for (int i = 0; i < U64::parts; i++) a.part[i] ^= b.part[i] ^ c.part[i];
+#endif
+  return a;
+}
+// a0 b0 a1 b1 ... as words of 32 bits, the lower half of each lane first.
+MZ_INLINE void store_interleaved(uint32_t* p, const U64& a, const U64& b) {
+  for (int i = 0; i < U64::parts; i++) {
+    U64::Part pairs[2];
+#if defined(MZ_ISA_avx512)
+    pairs[0] = __builtin_shufflevector(a.part[i], b.part[i], 0, 8, 1, 9, 2, 10, 3, 11);
+    pairs[1] = __builtin_shufflevector(a.part[i], b.part[i], 4, 12, 5, 13, 6, 14, 7, 15);
+#elif defined(MZ_ISA_avx2)
+    pairs[0] = __builtin_shufflevector(a.part[i], b.part[i], 0, 4, 1, 5);
+    pairs[1] = __builtin_shufflevector(a.part[i], b.part[i], 2, 6, 3, 7);
+#else
+    pairs[0] = __builtin_shufflevector(a.part[i], b.part[i], 0, 2);
+    pairs[1] = __builtin_shufflevector(a.part[i], b.part[i], 1, 3);
+#endif
+    std::memcpy(p + 4 * U64::part_lanes * i, pairs, sizeof pairs);
+  }
+}
+
+// Elements code[0] .. code[15] of a table of 2^BITS floats.
+template <int BITS>
+MZ_INLINE F32 looked_up(const float* table, const int32_t* code) {
+  F32 out;
+#if defined(MZ_ISA_avx512)
+  const __m512i index = _mm512_loadu_si512(code);
+  if constexpr (BITS == 4) out.part[0] = _mm512_permutexvar_ps(index, _mm512_loadu_ps(table));
+  else out.part[0] = _mm512_i32gather_ps(index, table, 4);
+#elif defined(MZ_ISA_avx2)
+  for (int i = 0; i < 2; i++)
+    out.part[i] = _mm256_i32gather_ps(table, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(code + 8 * i)), 4);
+#else
+  for (int i = 0; i < 16; i++) out.part[i / 4][i % 4] = table[code[i]];
+#endif
+  return out;
 }
 
 // Sum over the lanes: the upper half is added to the lower half until one lane is left.

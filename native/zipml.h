@@ -23,6 +23,8 @@ struct DescentTotals {
 };
 
 struct ZipmlKernels {
+  // psi (16) = base + quantum ((256 high + low) - minus); without low (null), high stands alone.
+  void (*offsets)(const int32_t* high, const int32_t* low, double minus, double base, double quantum, float* psi);
   // c (64) to integers in [-127, 127], stochastically: returns the scale and leaves the sum of the integers.
   float (*round_coefficients)(const float* c, const HalpBits& bits, int8_t* integers, int32_t* sum);
   // total[j] = sum_h kappa_h (products_h[j] - mid_sum_h); slab h starts at products + h * stride.

@@ -75,11 +75,8 @@ class OnCodes {
     for (int64_t k = 0; k < rows_.K; k++) {
       const Weights& o = *outputs[static_cast<size_t>(k)];
       const int32_t* const sums = scratch.sums.get() + k * planes_ * tile_rows;
-      for (int64_t r = 0; r < tile_rows; r++) {
-        const int64_t sum = planes_ == 1 ? sums[r] : int64_t{256} * sums[r] + sums[tile_rows + r];
-        psi[k * tile_rows + r] =
-            static_cast<float>(o.base() + o.quantum * static_cast<double>(sum - mid_ * o.integer_sum));
-      }
+      kernels_.offsets(sums, planes_ == 2 ? sums + tile_rows : nullptr, static_cast<double>(mid_ * o.integer_sum), o.base(),
+                       o.quantum, psi + k * tile_rows);
     }
   }
   // c (K, 64) -> products.
@@ -98,6 +95,9 @@ class OnCodes {
       out.mid_sum[k] = static_cast<int32_t>(mid_ * sum);
       out.total[k] = out.kappa[k] * sum;
     }
+    if (corrects_ && rows_.K == 1)
+      return products_.gradient_and_gaps(here, slab.count, data_.coding, rows_.padded, scratch.integers.get(), out.products,
+                                         ahead, out.gap_squares);
     products_.gradient(here, slab.count, data_.coding, rows_.padded, scratch.integers.get(), rows_.K, out.products, ahead);
     if (corrects_) products_.gap_squares(here, slab.count, data_.coding, rows_.padded, out.gap_squares);
   }
@@ -247,6 +247,7 @@ class Descent {
     const Slab here = batches_.slab(step, h), next = batches_.likely_next(step, h, n_workers_, here);
     double* const met = met_.get() + h * loss_lanes;
     std::fill(met, met + loss_lanes, 0.0);
+    TileRows::prefetch_slab(rows_, next);
     for (int64_t t = 0; t < slab_tiles; t++)
       coefficients(w, t, t < here.count ? here.tiles[t] : -1, next.tiles[std::min(t, next.count - 1)], met);
     data_.products(here, next, w.c.get(), step, h, w.data, products_of(h));

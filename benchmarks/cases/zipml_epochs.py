@@ -1,16 +1,17 @@
 """How long is an epoch of ZipML's descent on few bits, beside one of the same descent on float32 rows?
 
 Least squares, double-sampled codes with the correction of their gradients, the model in 16 and in 8 bits,
-1024 rows a step. "cached": rows and codes are in memory, tiles in random order, contestants take turns. "from
-disk": both are mapped files in the order of the file (a store is shuffled when it is written), whose pages
-are dropped from the cache before every epoch (posix_fadvise DONTNEED after fsync; how many pages are left is
-checked with mincore). Whether the codes are right is shown elsewhere: here only bytes and time count.
+1024 rows a step. "cached": rows and codes are in memory, tiles in the solver's order, contestants take turns.
+"from disk": both are mapped files in the order of the file (a store is shuffled when it is written), whose
+pages are dropped from the cache before every epoch (posix_fadvise DONTNEED after fsync; how many pages are
+left is checked with mincore). Whether the codes are right is shown elsewhere: here only bytes and time count.
 """
 
 import os
 import pathlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,29 @@ from benchmarks.harness import Record, Run, quick
 
 LEVEL_BITS = (7, 4, 3, 2, 1)
 _BATCH_ROWS = 1024
-_N_THREADS = 2
 
 
 def runs() -> list[Run]:
-    """One process per shape and place."""
-    shapes = [(4_000, 64)] if quick() else [(400_000, 768), (60_000, 5_120)]
+    """One process per shape and place; one thread too, whose ratio other work disturbs less."""
+    shapes = [(4_000, 64)] if quick() else [(200_000, 768), (400_000, 768), (60_000, 5_120)]
     return [
-        Run(f"{place}, {n} x {d}", "measure", {"n": n, "d": d, "place": place}, limit_s=900, repeats=1)
-        for n, d in shapes
-        for place in ("cached", "from disk")
+        *(_run(n, d, place, 2) for n, d in shapes for place in ("cached", "from disk")),
+        _run(*shapes[0], "cached", 1),
     ]
 
 
-def measure(n: int, d: int, place: str) -> Record:
+def _run(n: int, d: int, place: str, n_threads: int) -> Run:
+    name = f"{place}, {n} x {d}" + (", one thread" if n_threads == 1 else "")
+    arguments = {"n": n, "d": d, "place": place, "n_threads": n_threads}
+    return Run(name, "measure", arguments, limit_s=900, repeats=1)
+
+
+def measure(n: int, d: int, place: str, n_threads: int) -> Record:
     """Times of epochs in turns, and the bytes that each reads."""
     from benchmarks.disturbance import Disturbance
 
     start, disturbance = time.perf_counter(), Disturbance()
-    contestants = _contestants(n, d, place == "from disk")
+    contestants = _contestants(n, d, place == "from disk", n_threads)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     left: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(5 if place == "from disk" else 15):
@@ -61,7 +66,7 @@ def measure(n: int, d: int, place: str) -> Record:
 Contestant = tuple[Callable[[], Any], Callable[[], float], int]
 
 
-def _contestants(n: int, d: int, on_disk: bool) -> dict[str, Contestant]:
+def _contestants(n: int, d: int, on_disk: bool, n_threads: int) -> dict[str, Contestant]:
     import mezzotint as mz
     from benchmarks.problems import embeddings
 
@@ -72,22 +77,24 @@ def _contestants(n: int, d: int, on_disk: bool) -> dict[str, Contestant]:
         packed = mz.pack(X, bits=level_bits, n_draws=2, keep_source=False)
         codes, evict = _placed(packed.codes, f"codes{level_bits}", on_disk)
         for model_bits in (16, 8):
-            epoch = _packed_epoch(packed, codes, y, model_bits, not on_disk)
+            epoch = partial(_packed_epoch(packed, codes, y, model_bits, not on_disk), n_threads=n_threads)
             found[f"{packed.bits} bits (2 draws of {level_bits}), model {model_bits}"] = (
                 epoch,
                 evict,
                 codes.nbytes,
             )
     rows, evict = _placed(X, "rows", on_disk)
-    return {"float32": (_float_epoch(rows, y, not on_disk), evict, X.nbytes), **found}
+    epoch = partial(_float_epoch(rows, y, not on_disk), n_threads=n_threads)
+    return {"float32": (epoch, evict, X.nbytes), **found}
 
 
-def _schedule(n: int, shuffled: bool, model_bits: int = 16) -> Any:
+def _schedule(n: int, d: int, visited: bool, model_bits: int = 16) -> Any:
     from mezzotint.kernels.descent import DescentSchedule
-    from mezzotint.random import permutation
+    from mezzotint.linear.visiting import run_length, visiting_order
 
     tiles, n_batches = -(-n // 16), max(1, n // _BATCH_ROWS)
-    order = permutation(0, tiles) if shuffled else np.arange(tiles)
+    run = run_length(tiles, d, n_batches)
+    order = visiting_order(0, tiles, run, pass_number=1) if visited else np.arange(tiles)
     return DescentSchedule(
         order=order[None],
         n_batches=n_batches,
@@ -111,23 +118,23 @@ def _rows(y: Any) -> Any:
     return EpochRows(loss="squared", phi=np.zeros_like(y), y=y, weights=None)
 
 
-def _packed_epoch(packed: Any, codes: Any, y: Any, model_bits: int, shuffled: bool) -> Callable[[], Any]:
+def _packed_epoch(packed: Any, codes: Any, y: Any, model_bits: int, visited: bool) -> Callable[..., Any]:
     from mezzotint.kernels import ops
 
     n, d = packed.shape
     middle = packed.offset + packed.scale * packed.layout.mid_code
     model = _columns(d, scale=packed.scale, centre=middle, corrects=True)
-    schedule, rows, start = _schedule(n, shuffled, model_bits), _rows(y), np.zeros((1, d + 1))
-    return lambda: ops().zipml_epoch(codes, packed.layout, rows, model, schedule, start, n_threads=_N_THREADS)
+    schedule, rows, start = _schedule(n, d, visited, model_bits), _rows(y), np.zeros((1, d + 1))
+    return partial(ops().zipml_epoch, codes, packed.layout, rows, model, schedule, start)
 
 
-def _float_epoch(x: Any, y: Any, shuffled: bool) -> Callable[[], Any]:
+def _float_epoch(x: Any, y: Any, visited: bool) -> Callable[..., Any]:
     from mezzotint.kernels import ops
 
     n, d = x.shape
     model = _columns(d, scale=np.ones(d), centre=np.zeros(d))
-    schedule, rows, start = _schedule(n, shuffled), _rows(y), np.zeros((1, d + 1))
-    return lambda: ops().sgd_epoch(x, rows, model, schedule, start, n_threads=_N_THREADS)
+    schedule, rows, start = _schedule(n, d, visited), _rows(y), np.zeros((1, d + 1))
+    return partial(ops().sgd_epoch, x, rows, model, schedule, start)
 
 
 def _placed(array: Any, name: str, on_disk: bool) -> tuple[Any, Callable[[], float]]:

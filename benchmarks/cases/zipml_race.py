@@ -133,10 +133,11 @@ class _Descents:
     ) -> Pass:
         from mezzotint.kernels.descent import DescentModel, DescentSchedule
         from mezzotint.kernels.epochs import EpochRows
-        from mezzotint.random import permutation
+        from mezzotint.linear.visiting import run_length, visiting_order
 
         n, d = self.X.shape
         n_batches, tiles = max(1, n // _BATCH_ROWS), -(-n // 16)
+        length = run_length(tiles, d, n_batches)
         noise = self._coordinates.smooth_row / self._coordinates.smooth / _BATCH_ROWS
         step = self._coordinates.steps(self._coordinates.smooth * (1 + noise))
         low = np.full(d, -np.inf)
@@ -146,7 +147,7 @@ class _Descents:
 
         def run(k: int) -> Any:
             schedule = DescentSchedule(
-                order=permutation(0, tiles, step=k)[None],
+                order=visiting_order(0, tiles, length, pass_number=k)[None],
                 n_batches=n_batches,
                 rates=np.array([rate / k]),
                 batch_weight=n_batches / n,

@@ -19,6 +19,17 @@ MZ_INLINE Bytes codes_of(Bytes line, const uint8_t* odd) {
   return wide;
 }
 
+// Byte by byte, below 256.
+MZ_INLINE Bytes sum_of(Bytes a, const Bytes& b) {
+#if defined(MZ_ISA_avx512)
+  return a + b;
+#else
+#pragma GCC unroll 4
+  for (int i = 0; i < static_cast<int>(sizeof(a.part) / sizeof(a.part[0])); i++) a.part[i] += b.part[i];
+  return a;
+#endif
+}
+
 // Codes that stand for themselves, and those that are looked up in a table. Of a column group H:
 //   values<H>(line, odd)  the unsigned bytes that products see, below 2^product_bits
 //   gaps<H>(line, odd)    how far apart the two draws of every code are, at most 127
@@ -89,12 +100,38 @@ MZ_INLINE void transposed_codes(const Code& code, const Bytes& line, const uint8
   if constexpr (H + 1 < line_groups(Code::bits)) transposed_codes<Code, H + 1>(code, line, odd, codes);
 }
 
-// sums[H] += for every column the squared gaps of a row group.
-template <class Code, int H = 0>
-MZ_INLINE void add_gap_squares(const Code& code, const Bytes& line, const uint8_t* odd, Sums* sums) {
-  const Bytes gaps = transposed(code.template gaps<H>(line, odd));
-  sums[H] = dot<7>(sums[H], gaps, gaps);
-  if constexpr (H + 1 < line_groups(Code::bits)) add_gap_squares<Code, H + 1>(code, line, odd, sums);
-}
+// Squared gaps of up to 255 row groups, per column. Gaps of codes that stand for themselves are 0 or 1: those are
+// counted byte by byte, and bytes of a column added up once. Those of a table are squared and added up as they come.
+template <class Code>
+struct GapCounts;
+
+template <int BITS>
+struct GapCounts<Plain<BITS>> {
+  Bytes ones[line_groups(BITS)] = {};
+
+  template <int H = 0>
+  MZ_INLINE void add(const Plain<BITS>& code, const Bytes& line, const uint8_t* odd) {
+    if constexpr (BITS % 2) ones[H] = add_bits(ones[H], odd + H * kOddBytes);
+    else ones[H] = sum_of(ones[H], code.template gaps<H>(line, odd));
+    if constexpr (H + 1 < line_groups(BITS)) add<H + 1>(code, line, odd);
+  }
+  MZ_INLINE Sums squares(int part) const {
+    static const int8_t one[4] = {1, 1, 1, 1};
+    return dot<8>(zero(), transposed(ones[part]), splat(one));
+  }
+};
+
+template <int BITS>
+struct GapCounts<Tabled<BITS>> {
+  Sums sums[line_groups(BITS)] = {};
+
+  template <int H = 0>
+  MZ_INLINE void add(const Tabled<BITS>& code, const Bytes& line, const uint8_t* odd) {
+    const Bytes gaps = transposed(code.template gaps<H>(line, odd));
+    sums[H] = dot<7>(sums[H], gaps, gaps);
+    if constexpr (H + 1 < line_groups(BITS)) add<H + 1>(code, line, odd);
+  }
+  MZ_INLINE Sums squares(int part) const { return sums[part]; }
+};
 
 }  // namespace mezzotint::MZ_NS

@@ -1,5 +1,6 @@
 #include "dense.h"
 
+#include "prefetch.h"
 #include "vec.h"
 
 namespace mezzotint::MZ_NS {
@@ -35,7 +36,7 @@ MZ_INLINE void pack_columns(const T* a, int64_t ld, int64_t depth, int64_t colum
     const int64_t end = begin + rows_at_once < depth ? begin + rows_at_once : depth;
     for (int64_t p = begin; p < end; p++)
       for (int64_t j = 0; j < columns; j += 64 / static_cast<int64_t>(sizeof(T)))
-        __builtin_prefetch(a + (p + rows_ahead) * ld + j);
+        prefetch_near(a + (p + rows_ahead) * ld + j);
     for (int64_t j = 0; j < columns; j += width)
       for (int64_t p = begin; p < end; p++)
         pack_row<width>(a + p * ld + j, columns - j, weights ? static_cast<T>(weights[p]) : T{1},

@@ -3,6 +3,7 @@
 #include "codes.h"  // first: vec.h, below, has a load and a store of its own
 
 #include "halp_bits.h"
+#include "lanes.h"
 #include "rows.h"
 #include "spread.h"
 
@@ -87,9 +88,11 @@ void margins(const uint8_t* tile, const Coding& coding, int64_t padded, const in
   with_coding(coding, [&](const auto& code) { margins_of(code, tile, padded, z, K, sums, next); });
 }
 
-template <class Code, int C>
+// With gap_squares if `gaps`: what they look at is in the registers anyway.
+template <class Code, int C, bool gaps = false>
 MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int64_t n_tiles, int64_t padded,
-                             const int8_t* c, int32_t* products, const uint8_t* const* next) {
+                             const int8_t* c, int32_t* products, const uint8_t* const* next,
+                             int32_t* gap_squares = nullptr) {
   constexpr int per_chunk = line_groups(Code::bits);
   const RowGroups<Code::bits> groups(padded);
   for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
@@ -98,13 +101,15 @@ MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int6
     for (auto& sums : total)
 #pragma GCC unroll 8
       for (auto& sum : sums) sum = zero();
+    [[maybe_unused]] GapCounts<Code> counts;
     for (int64_t t = 0; t < n_tiles; t++) {
 #pragma GCC unroll 4
       for (int g = 0; g < 4; g++) {
         if (next && g >= groups_ahead) groups.prefetch_chunk(next[t], g, chunk);
+        const uint8_t *const line = tiles[t] + groups.line(g, chunk), *const odd = tiles[t] + groups.odd(g, chunk);
         Bytes columns[per_chunk];
-        transposed_codes(code, line_of_columns<Code::bits>(tiles[t] + groups.line(g, chunk)),
-                         tiles[t] + groups.odd(g, chunk), columns);
+        transposed_codes(code, line_of_columns<Code::bits>(line), odd, columns);
+        if constexpr (gaps) counts.add(code, bytes_at(line), odd);
 #pragma GCC unroll 4
         for (int part = 0; part < per_chunk; part++)
 #pragma GCC unroll 8
@@ -117,6 +122,10 @@ MZ_INLINE void slab_gradient(const Code& code, const uint8_t* const* tiles, int6
     for (int part = 0; part < per_chunk; part++)
 #pragma GCC unroll 8
       for (int k = 0; k < C; k++) store(products + k * padded + (chunk * per_chunk + part) * 16, total[part][k]);
+    if constexpr (gaps)
+#pragma GCC unroll 4
+      for (int part = 0; part < per_chunk; part++)
+        store(gap_squares + (chunk * per_chunk + part) * 16, counts.squares(part));
   }
 }
 
@@ -136,42 +145,31 @@ void gradient(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding
   with_coding(coding, [&](const auto& code) { gradient_of(code, tiles, n_tiles, padded, c, K, products, next); });
 }
 
+void gradient_and_gaps(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded,
+                       const int8_t* c, int32_t* products, const uint8_t* const* next, int32_t* gap_squares) {
+  with_coding(coding, [&]<class Code>(const Code& code) {
+    slab_gradient<Code, 1, true>(code, tiles, n_tiles, padded, c, products, next, gap_squares);
+  });
+}
+
 template <class Code>
 void gap_squares_of(const Code& code, const uint8_t* const* tiles, int64_t n_tiles, int64_t padded, int32_t* out) {
+  using Counts = GapCounts<Code>;
   const RowGroups<Code::bits> groups(padded);
   for (int64_t chunk = 0; chunk < groups.chunks; chunk++) {
-    Sums total[groups.per_chunk] = {};
+    Counts counts;
     for (int64_t t = 0; t < n_tiles; t++)
+#pragma GCC unroll 4
       for (int g = 0; g < 4; g++)
-        add_gap_squares(code, bytes_at(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk), total);
+        counts.add(code, bytes_at(tiles[t] + groups.line(g, chunk)), tiles[t] + groups.odd(g, chunk));
+#pragma GCC unroll 4
     for (int part = 0; part < groups.per_chunk; part++)
-      store(out + (chunk * groups.per_chunk + part) * 16, total[part]);
+      store(out + (chunk * groups.per_chunk + part) * 16, counts.squares(part));
   }
 }
 
 void gap_squares(const uint8_t* const* tiles, int64_t n_tiles, const Coding& coding, int64_t padded, int32_t* sums) {
   with_coding(coding, [&](const auto& code) { gap_squares_of(code, tiles, n_tiles, padded, sums); });
-}
-
-MZ_INLINE F32 smaller(const F32& a, const F32& b) {  // b's NaN stays
-  using T = float;
-  F32 out;
-  MZ_EACH_PART(i) out.part[i] = a.part[i] < b.part[i] ? a.part[i] : b.part[i];
-  return out;
-}
-MZ_INLINE F32 larger(const F32& a, const F32& b) {
-  using T = float;
-  F32 out;
-  MZ_EACH_PART(i) out.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
-  return out;
-}
-
-MZ_INLINE float largest_lane(const F32& v) {
-  float lanes[16];
-  store(lanes, v);
-  for (int half = 8; half > 0; half /= 2)
-    for (int l = 0; l < half; l++) lanes[l] = lanes[l] < lanes[l + half] ? lanes[l + half] : lanes[l];
-  return lanes[0];
 }
 
 float quantise(const float* c, int8_t* integers, int32_t* sum) {
@@ -232,18 +230,6 @@ void descend(const HalpColumns& columns, const float* total, float total_c, floa
     store(columns.velocity + j, velocity);
     store(columns.target + j, offset - (load(columns.step + j) * broadcast(inverse_delta)) * velocity);
   }
-}
-
-MZ_INLINE F32 round_down(const F32& v) {
-  F32 out;
-#if defined(MZ_ISA_avx512)
-  out.part[0] = _mm512_roundscale_ps(v.part[0], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-#elif defined(MZ_ISA_avx2)
-  for (int i = 0; i < 2; i++) out.part[i] = _mm256_floor_ps(v.part[i]);
-#else
-  for (int l = 0; l < 16; l++) out.part[l / 4][l % 4] = __builtin_floorf(v.part[l / 4][l % 4]);
-#endif
-  return out;
 }
 
 // Adds sixteen columns to the totals, which eight lanes and `sum` accumulate.
@@ -320,7 +306,7 @@ void add(float* sums, const float* x, int64_t padded) {
 
 extern const HalpKernels halp;
 const HalpKernels halp = {
-    margins, gradient, gap_squares, quantise, collect, collect_floats, descend, round, adopt, halve, add,
+    margins, gradient, gradient_and_gaps, gap_squares, quantise, collect, collect_floats, descend, round, adopt, halve, add,
 };
 
 }  // namespace mezzotint::MZ_NS

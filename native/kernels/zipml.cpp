@@ -3,6 +3,7 @@
 #include "simd.h"  // first: vec.h, below, has a load and a store of its own
 
 #include "halp_bits.h"
+#include "lanes.h"
 #include "spread.h"
 
 namespace mezzotint::MZ_NS {
@@ -60,25 +61,28 @@ MZ_INLINE void with_uniforms(const HalpBits& bits, int64_t padded, Visit visit) 
   }
 }
 
+// floor(c inverse + u) within the limit, as sixteen integers; a NaN becomes the lower limit.
+MZ_INLINE void round_sixteen(const float* c, float inverse, const F32& u, int32_t* out) {
+  const F32 limit = broadcast(coefficient_limit);
+  const F32 rounded = smaller(limit, round_down(load(c) * broadcast(inverse) + u));
+  float lanes[16];
+  store(lanes, larger(rounded, zero<float>() - limit));
+  for (int l = 0; l < 16; l++) out[l] = static_cast<int32_t>(lanes[l]);
+}
+
 float round_coefficients(const float* c, const HalpBits& bits, int8_t* integers, int32_t* sum) {
-  float largest = 0, u[slab_rows];
-  for (int64_t i = 0; i < slab_rows; i++) {
-    const float size = __builtin_fabsf(c[i]);
-    largest = largest < size ? size : largest;
-  }
-  const float inverse = largest > 0 ? coefficient_limit / largest : 0.0f;
+  F32 sizes = zero<float>();  // a NaN leaves them as they are
+  for (int64_t i = 0; i < slab_rows; i += 16) sizes = larger(larger(load(c + i), zero<float>() - load(c + i)), sizes);
+  const float largest = largest_lane(sizes), inverse = largest > 0 ? coefficient_limit / largest : 0.0f;
   U32 words[4];
   sixteen_blocks(bits, 0, words);
-  for (int part = 0; part < 4; part++)
-    store(u + 16 * part, part % 2 ? uniforms<1>(words[part / 2]) : uniforms<0>(words[part / 2]));
-  int32_t total = 0;
-  for (int64_t i = 0; i < slab_rows; i++) {
-    float rounded = __builtin_floorf(c[i] * inverse + u[i]);
-    rounded = rounded > coefficient_limit ? coefficient_limit : rounded;
-    rounded = rounded > -coefficient_limit ? rounded : -coefficient_limit;
-    integers[i] = static_cast<int8_t>(rounded);
-    total += integers[i];
+  int32_t rounded[slab_rows], total = 0;
+  for (int half = 0; half < 2; half++) {
+    round_sixteen(c + 32 * half, inverse, uniforms<0>(words[half]), rounded + 32 * half);
+    round_sixteen(c + 32 * half + 16, inverse, uniforms<1>(words[half]), rounded + 32 * half + 16);
   }
+  for (int64_t i = 0; i < slab_rows; i++) integers[i] = static_cast<int8_t>(rounded[i]);
+  for (int64_t i = 0; i < slab_rows; i++) total += rounded[i];
   *sum = total;
   return largest / coefficient_limit;
 }
@@ -113,6 +117,15 @@ int64_t round_model(const DescentColumns& columns, double limit, double largest,
     if (j % 16 == 8) sum += spread_bytes(integers, z + (j - 8) * spread, z_low ? z_low + (j - 8) * spread : nullptr);
   });
   return sum;
+}
+
+// ---- a step, row by row
+
+void offsets(const int32_t* high, const int32_t* low, double minus, double base, double quantum, float* psi) {
+  for (int64_t r = 0; r < tile_rows; r += 8) {
+    const F64 sum = low ? broadcast(256.0) * doubles_at(high + r) + doubles_at(low + r) : doubles_at(high + r);
+    store_narrow(psi + r, broadcast(base) + broadcast(quantum) * (sum - broadcast(minus)));
+  }
 }
 
 // ---- a step, column by column
@@ -203,7 +216,7 @@ void add(double* sums, const double* x, int64_t padded) {
 
 extern const ZipmlKernels zipml;
 const ZipmlKernels zipml = {
-    round_coefficients, collect, collect_floats, gradient, few_bits, update, totals, round_model, narrow, add,
+    offsets, round_coefficients, collect, collect_floats, gradient, few_bits, update, totals, round_model, narrow, add,
 };
 
 }  // namespace mezzotint::MZ_NS

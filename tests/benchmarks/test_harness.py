@@ -79,3 +79,14 @@ def test_peak_memory_sees_a_passing_allocation():
         block[::4096] = b"1" * len(block[::4096])
         del block
     assert memory.beyond > 60 * 2**20
+
+
+def test_a_case_whose_device_is_lacking_is_named_and_left_out(monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.gpu.lack", lambda: "no CUDA device: not run")
+    monkeypatch.setattr("sys.argv", ["harness", "optim_gpu", "training_gpu"])
+    monkeypatch.setattr(harness, "run_case", None)
+    harness.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "optim_gpu: no CUDA device: not run",
+        "training_gpu: no CUDA device: not run",
+    ]

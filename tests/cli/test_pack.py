@@ -28,6 +28,14 @@ def test_two_draws_are_told(run, files):
     assert "5 bits per value: the sum of 2 draws of 4" in run("info", files / "rows").stdout
 
 
+def test_optimal_levels_are_those_of_pack_file(run, files):
+    options = ("--bits", 3, "--draws", 2, "--levels", "optimal")
+    assert run("pack", files / "X.npy", *options, "--out", files / "rows").exit_code == 0
+    packed = mz.pack(np.load(files / "X.npy"), bits=3, n_draws=2, levels="optimal")
+    assert mz.open(files / "rows").levels == packed.levels
+    assert "4 bits per value: the sum of 2 draws of 3, optimal levels" in run("info", files / "rows").stdout
+
+
 def test_damage_is_exit_code_1_where_it_is_looked_for(run, files):
     run("pack", files / "X.npy", "--out", files / "rows")
     path = files / "rows" / "shard-00000.safetensors"

@@ -49,7 +49,7 @@ def test_probabilities_of_a_regression_are_wrong_usage(run, fitted):
         "predict", fitted / "target.model", fitted / "X.npy", "--probabilities", "--out", fitted / "p.npy"
     )
     assert result.exit_code == 2
-    assert "needs a classifier" in result.stderr
+    assert "needs a LogisticRegression" in result.stderr
 
 
 def test_other_columns_are_named(run, fitted):

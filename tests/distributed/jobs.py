@@ -6,10 +6,11 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from mezzotint.optim import RECIPES, SGD, AdamW, Lion
 
@@ -156,3 +157,49 @@ def load_all(folder, steps, saved_to=None):
     if saved_to is not None:
         dcp.save(states_of(pairs), checkpoint_id=saved_to)
     return loaded, trained
+
+
+def gather(folder):
+    """Step the recipes with 16-bit remainders and gather their checkpoints whole on the first rank."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    for case in ("exact32", "exact16", "8bit"):
+        model = sharded(case)
+        optimizer = optimizer_of(case, model)
+        train(model, optimizer, [0, 1])
+        weights, states = get_state_dict(model, optimizer, options=options)
+        if dist.get_rank() == 0:
+            torch.save({"model": weights, "optimizer": states}, f"{folder}/{case}.pt")
+
+
+def average():
+    """Train under DDP on the batch of this rank; give the averaged gradients too."""
+    model = DistributedDataParallel(layer())
+    optimizer = AdamW(model.parameters(), lr=1e-2, recipe="4bit")
+    averages = []
+    for number in range(3):
+        source = torch.Generator().manual_seed(10 * number + dist.get_rank())
+        model(torch.randn(4, 130, generator=source).bfloat16()).float().square().mean().backward()
+        averages.append([p.grad.clone() for p in model.parameters()])
+        optimizer.step()
+        optimizer.zero_grad()
+    return averages, everything(model.module, optimizer)
+
+
+def step_with(gradients):
+    """Train alone with given gradients."""
+    model = layer()
+    optimizer = AdamW(model.parameters(), lr=1e-2, recipe="4bit")
+    for given in gradients:
+        for p, gradient in zip(model.parameters(), given, strict=True):
+            p.grad = gradient
+        optimizer.step()
+    return everything(model, optimizer)
+
+
+def layer():
+    """Make a layer, always the same."""
+    model = nn.Linear(130, 40, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.arange(p.numel()).view(p.shape) % 17 / 64 - 0.1)
+    return model

@@ -1,9 +1,13 @@
-"""Would catch: a checkpoint that loses bits or dtypes, on as many ranks as saved it or on others."""
+"""Would catch: a checkpoint that loses bits or dtypes, on as many ranks as saved it or on others.
+
+Caught: 16-bit integers handed to gloo; counts of steps that started anew.
+"""
 
 import pytest
 import torch
 from tests.distributed import jobs
 from tests.distributed.launch import needs_gloo, on_ranks
+from torch.distributed.checkpoint.state_dict import set_state_dict
 
 pytestmark = needs_gloo
 
@@ -35,3 +39,20 @@ def test_one_process_loads_what_three_saved_and_trains_on(chain, case):
     loaded, trained = (jobs.joined([answer[case]]) for answer in chain[1])
     torch.testing.assert_close(loaded, jobs.train_here(case, 3), rtol=0, atol=0)
     torch.testing.assert_close(trained, jobs.train_here(case, 4), rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gathered")
+    on_ranks(2, jobs.gather, str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("case", ["exact32", "exact16", "8bit"])
+def test_a_checkpoint_gathered_on_one_rank_is_loaded_by_one_process(gathered, case):
+    saved = torch.load(gathered / f"{case}.pt", weights_only=True)
+    model = jobs.model_of(case)
+    optimizer = jobs.optimizer_of(case, model, seed=6)
+    set_state_dict(model, optimizer, model_state_dict=saved["model"], optim_state_dict=saved["optimizer"])
+    whole = jobs.joined([jobs.train(model, optimizer, [2])])
+    torch.testing.assert_close(whole, jobs.train_here(case, 3), rtol=0, atol=0)

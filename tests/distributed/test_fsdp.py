@@ -1,4 +1,7 @@
-"""Would catch: a shard whose bits differ from the same rows of the whole, or that is stored otherwise."""
+"""Would catch: a shard whose bits differ from the same rows of the whole, or that is stored otherwise.
+
+Caught: elements counted from the start of the shard; tensors spared by the size of their shard.
+"""
 
 import pytest
 import torch

@@ -20,6 +20,7 @@ API = (
     "mezzotint.formats",
     "mezzotint.packed",
     "mezzotint.linear",
+    "mezzotint.monitor",
     "mezzotint.random",
 )
 

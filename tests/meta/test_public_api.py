@@ -14,6 +14,7 @@ PACKAGES = [
     "mezzotint.formats",
     "mezzotint.packed",
     "mezzotint.linear",
+    "mezzotint.monitor",
     "mezzotint.kernels",
     "mezzotint.optim",
     "mezzotint.random",

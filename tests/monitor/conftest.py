@@ -1,12 +1,5 @@
-"""Tensors here are small: one thread is faster than handing them round, and leaves the others to other tests."""
+"""Tensors here are small, too."""
 
-import pytest
-import torch
+from tests.optim.conftest import one_thread
 
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]

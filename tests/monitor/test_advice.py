@@ -1,5 +1,6 @@
-"""Advice in sentences: caught bfloat16 weights called well, a stochastic weight called lost, a stalled second
-moment not named, thresholds applied to the visible weight of a pair, weights that were NaN called well.
+"""Advice in sentences: caught lost updates that were not named, a pair judged by its high part.
+
+Also made and seen to fail: a stochastic weight called lost, a stall not named, NaN weights called well.
 """
 
 import re
@@ -8,6 +9,9 @@ import pytest
 import torch
 
 from mezzotint.monitor import PrecisionMonitor
+from mezzotint.monitor.advice import Observation, advise
+from mezzotint.monitor.rows import SUMS, make_row
+from mezzotint.monitor.storage import Facts
 from mezzotint.optim import AdamW
 
 
@@ -55,8 +59,8 @@ def test_recipes_that_keep_all_are_called_well(recipe):
     w = weights(64, 64)
     (sentence,) = advice_on(AdamW([w], lr=3e-3, recipe=recipe), [w])
     ratio, v = re.match(
-        r"Nothing is lost at step 40: EDQ ratio (\d\.\d{3}), .* % of the updates change nothing at once, the second "
-        r"moment is (\d\.\d{3}) times the true one.$",
+        r"Nothing is lost at step 40: EDQ ratio (\d\.\d{3}), .* % of the updates change nothing at once, the "
+        r"second moment is (\d\.\d{3}) times the true one.$",
         sentence,
     ).groups()
     assert abs(float(ratio) - 1) < 0.1
@@ -85,8 +89,8 @@ def test_a_stalled_second_moment_is_named_with_its_size():
         size=lambda step: 1.0 if step < 50 else 0.01,
     )
     (sentence,) = [text for text in found if "cannot decay" in text]
-    # Stuck where it was at step 50, while the true one decays by 0.999**50 per measurement: 1, 1.051, 1.105 and
-    # 1.162, in the mean 1.080; before it was stuck it was rounded to nearest 50 times.
+    # Stuck where it was at step 50, while the true one decays by 0.999**50 per measurement: 1, 1.051, 1.105
+    # and 1.162, in the mean 1.080; before it was stuck it was rounded to nearest 50 times.
     assert float(re.search(r"is (\d\.\d\d) times the true one", sentence)[1]) == pytest.approx(1.08, abs=0.02)
     assert "or beta2 <= 0.996" in sentence
 
@@ -107,8 +111,8 @@ def test_codes_at_their_ends_are_named():
         optimizer.step()
     found = [text for text in monitor.advice() if "smallest level" in text]
     assert found == [
-        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use a recipe with more bits "
-        "for them ('8bit', '24bit')."
+        "Up to 99 % of the second moment's codes are at their smallest level in 0.0: use recipe '24bit', "
+        "unless these elements have no gradients."
     ]
 
 
@@ -147,3 +151,20 @@ def test_weights_that_are_nan_come_first():
     w = weights(4)
     first, *_ = advice_on(AdamW([w], recipe="24bit"), [w], size=lambda step: float("nan"))
     assert first.startswith("Weights are infinite or NaN in 0.0")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "lost", "lost_full", "warned"),
+    [
+        (0.89, 0.3, 0.2, True),
+        (0.91, 0.9, 0.9, False),
+        (0.89, 0.9, 0.19, False),
+    ],
+)
+def test_lost_updates_are_named_from_both_thresholds_on(ratio, lost, lost_full, warned):
+    sums = dict.fromkeys(SUMS, 0.0) | {"elements": 100.0, "known": 100.0, "wanted": 100.0, "intended_sq": 1.0}
+    sums |= {"full_dot": ratio, "seen_lost": 100 * lost, "full_lost": 100 * lost_full}
+    rows = [make_row(10, "parameter", "w", 1e-3, sums), make_row(10, "total", "total", 1e-3, sums)]
+    facts = Facts(torch.bfloat16, "recipe 'mine'", True, False)
+    (sentence,) = advise([rows], {"w": Observation(facts, 0, None)}, every=10)
+    assert ("of the updates to w are lost" in sentence) == warned

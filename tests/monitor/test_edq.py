@@ -1,6 +1,8 @@
-"""EDQ, lost updates and norms on tensors small enough for a pencil: caught an intended update read after the
-step, sums not scaled to all elements, zero updates counted as lost, groups that averaged ratios, a full weight
-that was the visible one.
+"""EDQ, lost updates and norms on tensors small enough for a pencil: caught zero updates that counted as lost.
+
+Also made and seen to fail: sums not scaled to all elements, groups that did not add up, a full weight that
+was the visible one, a weight kept by reference, an intended update off by 1e-3 or made in float32, `maximize`
+ignored, an EDQ ratio of norms.
 """
 
 import math

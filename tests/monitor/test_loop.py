@@ -1,6 +1,7 @@
-"""The monitor inside training loops: caught a step that a scaler skipped and that counted, gradients looked at
-before the closure had made them, hooks that stayed after close, random numbers drawn from torch's generator,
-measurements one step late, scaled gradients taken for gradients.
+"""The monitor inside training loops: caught a step that a scaler skipped and that counted, stale gradients.
+
+Also made and seen to fail: gradients taken as scaled, hooks that stayed after close, numbers drawn from the
+generator of torch, measurements one step late, weights changed from outside taken for updates.
 """
 
 import pytest

@@ -1,6 +1,8 @@
-"""The shadow of second moments and saturation: caught a shadow that skipped unmeasured steps, one without
-coupled decay, one that began at zero in mid-run, samples read from other elements than the stored ones, a
-stalled moment called true, blocks of zeros counted as saturated.
+"""Second moments and saturation: caught a shadow that skipped steps, one without coupled decay or its sign.
+
+Also made and seen to fail: a shadow that began at zero in mid-run or outlived a loaded state, one that forgot
+who had no gradient, samples of other elements than the stored ones, blocks of zeros counted, one end of codes
+alone, a stall law at beta2 rounded to bfloat16.
 """
 
 import math
@@ -109,8 +111,8 @@ def test_a_bf16_moment_at_0999_stays_where_it_was_after_gradients_drop():
 
 
 def test_smallest_codes_are_counted_but_not_in_blocks_of_zeros():
-    # The largest square of the first row sets its scale; the others are 2**-26 of it or less, below 11 octaves.
-    # The second row has had no gradient. 128 of 256 elements count, 127 of them at the smallest level.
+    # The largest square of the first row sets its scale; the others are 2**-26 of it, below 11 octaves. The
+    # second row has had no gradient. 128 of 256 elements count, 127 of them at the smallest level.
     w = torch.nn.Parameter(torch.ones(2, 128, dtype=torch.bfloat16))
     optimizer = AdamW([w], recipe="4bit", spare=lambda p: False)
     gradient = torch.zeros(2, 128, dtype=torch.bfloat16)

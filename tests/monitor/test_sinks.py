@@ -1,5 +1,6 @@
-"""Where measurements go: caught a torn last line that broke the next run, rows of steps that are run again kept
-twice, a file of someone else's overwritten, figures that are not defined written as numbers.
+"""Where measurements go: caught a torn line that broke the next run, rows of repeated steps kept twice.
+
+Also made and seen to fail: a file of someone else's overwritten, undefined figures written as numbers.
 """
 
 import math
@@ -105,5 +106,5 @@ def test_a_picture_is_made_of_histories_and_files(tmp_path):
     for line in plot(monitor.history, name="0.0").axes[2].lines[:1]:
         assert list(line.get_xdata()) == [2, 4, 6]
         assert list(line.get_ydata()) == expected
-    with pytest.raises(DataError, match="no measurement of 'wte' came; there are 0.0, 0, total"):
+    with pytest.raises(DataError, match=r"no measurement of 'wte' came; there are 0\.0, 0, total"):
         plot(monitor.history, name="wte")

@@ -1,5 +1,4 @@
-"""The published weight-path table at reduced size: caught a visible weight reported for a pair, lost updates
-counted over all steps but measured in the first only, an EDQ ratio of norms instead of projections.
+"""The published weight-path table at reduced size: caught an EDQ of norms, a pair judged by its high part.
 
 The table is of 10,000 cosine steps from weights N(0, 0.02), updates lr (N(0, 0.05) + 0.2 N(0, 1)) rounded to
 bfloat16: updates lost 80.1 %, 90.3 %, 99.0 % and EDQ ratios 0.72, 0.43, 0.047 for bfloat16 to nearest at peak

@@ -1,4 +1,8 @@
-"""Would catch: a promise of torch.optim that schedulers, scalers, clippers or loops rely on, broken."""
+"""Would catch: a promise of torch.optim that schedulers, scalers, clippers or loops rely on, broken.
+
+Caught: states loaded without a copy, or cast to the dtype of their parameter, or not checked; copies of
+optimizers that lost the numbers of their parameters; steps taken although the scaler had found infinity.
+"""
 
 import copy
 
@@ -187,6 +191,32 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(recipe, kind, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", training.ALL)
+@pytest.mark.parametrize("kind", [AdamW, Lion, SGD])
+@pytest.mark.parametrize("began", [False, True])
+def test_the_step_by_which_checkpoints_make_states_changes_no_weight(recipe, kind, began):
+    optimizer = started(recipe, kind, weight_decay=0.1)
+    params = optimizer.param_groups[0]["params"]
+    if began:
+        train(optimizer, [0])
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": {}})
+    before = weights(optimizer)
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    torch.testing.assert_close(weights(optimizer), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("recipe", training.ALL)
+def test_counting_steps_on_the_device_changes_no_bit(recipe):
+    plain, capturable = started(recipe), started(recipe, capturable=True, lr=torch.tensor(1e-2))
+    plain.param_groups[0]["lr"] = torch.tensor(1e-2)
+    for optimizer in (plain, capturable):
+        train(optimizer, range(3))
+    assert_same(capturable, plain)
+
+
+@pytest.mark.parametrize("recipe", training.ALL)
 def test_a_copy_goes_on_as_the_original_does(recipe):
     original = started(recipe)
     train(original, range(2))
@@ -196,13 +226,14 @@ def test_a_copy_goes_on_as_the_original_does(recipe):
     assert_same(copied, original)
 
 
-def test_what_was_loaded_shares_no_memory_with_what_was_given():
-    optimizer = started("24bit")
+@pytest.mark.parametrize("recipe", training.ALL)
+def test_what_was_loaded_shares_no_memory_with_what_was_given(recipe):
+    optimizer, other = started(recipe), started(recipe)
     train(optimizer, [0])
-    other = started("24bit")
+    before = everything(optimizer)
     other.load_state_dict(optimizer.state_dict())
     train(other, [1])
-    assert all(state["step"] == 1 for state in optimizer.state.values())
+    torch.testing.assert_close(everything(optimizer), before, rtol=0, atol=0)
 
 
 def test_hooks_of_loading_see_what_they_expect():

@@ -1,11 +1,11 @@
-"""Caught: a remainder of the truncated bfloat16, NaN turned into infinity, words used from the wrong end."""
+"""Caught: a remainder of the truncated bfloat16, NaN as infinity, words of the wrong end, torch's root."""
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
 
-from mezzotint.optim.floats import join, round_to_bf16, split, widen
+from mezzotint.optim.floats import join, round_to_bf16, split, square_root, widen
 
 
 def patterns():
@@ -21,6 +21,12 @@ def test_rounding_to_nearest_is_that_of_ieee_even_for_infinity_and_nan():
     with np.errstate(invalid="ignore"):
         expected = x.numpy().astype(ml_dtypes.bfloat16).astype(np.float32)
     np.testing.assert_array_equal(widen(round_to_bf16(x, None)).numpy(), expected)
+
+
+def test_the_root_is_that_of_ieee_even_for_subnormal_numbers():
+    x = patterns()
+    x = torch.cat([x[x >= 0], torch.linspace(0, 4, 10_001)])
+    np.testing.assert_array_equal(square_root(x).numpy(), np.sqrt(x.numpy()))
 
 
 def test_widening_is_the_cast():

@@ -1,16 +1,18 @@
 """One table of levels for all columns. Caught: columns without weights, the noise of even levels.
 
-Another that fitted levels to values which do not reach over the range, and a store that left the table out.
+Others that fitted levels to values which do not reach over the range, stores that left the table out (saved,
+streamed), and an estimator that packed with even levels.
 """
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import mezzotint as mz
 from mezzotint.cli.info import store_facts
 from mezzotint.errors import DataError, ParameterError, StoreError
 from mezzotint.formats.levels import quantisation_variance
-from mezzotint.linear import LogisticRegression, Ridge
+from mezzotint.linear import LinearRegression, LinearSVC, LinearSVR, LogisticRegression, Ridge
 from mezzotint.packed.store_format import parse, plan
 
 KINDS = pytest.mark.parametrize(("bits", "n_draws"), [(4, 1), (4, 2), (3, 2), (2, 2), (1, 2)])
@@ -118,6 +120,46 @@ def test_a_store_keeps_the_table(bits, n_draws, rng, tmp_path):
     facts = dict(store_facts(tmp_path / "rows.mzt"))
     assert facts["codes"].endswith(", optimal levels")
     np.testing.assert_array_equal(opened.unpack(), packed.unpack())
+
+
+@KINDS
+def test_a_streamed_store_has_the_codes_and_the_table_of_pack(bits, n_draws, rng, tmp_path):
+    X = heavy_tails(rng)
+    mz.pack_file(X, tmp_path / "rows", bits=bits, n_draws=n_draws, levels="optimal", random_state=3)
+    opened, packed = mz.open(tmp_path / "rows"), pack(X, bits, n_draws, random_state=3)
+    assert opened.levels == packed.levels
+    for name in ("codes", "offset", "scale", "noise"):
+        np.testing.assert_array_equal(getattr(opened, name), getattr(packed, name))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "packing"),
+    [
+        (LogisticRegression(solver="newton"), {"bits": 4}),
+        (LinearSVC(solver="newton"), {"bits": 4}),
+        (LinearSVC(solver="zipml", max_iter=3), {"bits": 4}),
+        (LinearSVR(solver="newton", epsilon=0.1), {"bits": 4}),
+        (LinearRegression(solver="halp"), {"bits": 4}),
+        (Ridge(solver="zipml", max_iter=3), {"bits": 3, "n_draws": 2}),
+    ],
+)
+def test_an_estimator_fits_what_pack_packs(estimator, packing, rng):
+    X = heavy_tails(rng, n=12_000)
+    y = rng.integers(0, 2, len(X))
+    ours = clone(estimator).set_params(bits=4, levels="optimal").fit(X, y)
+    given = clone(estimator).fit(mz.pack(X, levels="optimal", **packing), y)
+    np.testing.assert_array_equal(ours.coef_, given.coef_)
+    np.testing.assert_array_equal(ours.intercept_, given.intercept_)
+    even = clone(estimator).set_params(bits=4).fit(X, y)
+    assert (even.coef_ != ours.coef_).any()
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_an_estimator_has_levels_to_choose_for_4_bits(bits):
+    with pytest.raises(ParameterError, match=f"levels='optimal' with bits={bits}; allowed bits: 4"):
+        Ridge(bits=bits, levels="optimal").fit(np.eye(3), np.arange(3))
+    with pytest.raises(ParameterError, match=r"levels='best'.*allowed: 'uniform', 'optimal'"):
+        Ridge(levels="best").fit(np.eye(3), np.arange(3))
 
 
 def test_a_store_whose_levels_are_no_table_is_refused():

@@ -319,6 +319,9 @@ def test_only_a_store_is_ever_replaced(rng, tmp_path):
         ({"bits": 16, "n_draws": 2}, "n_draws=2 with planes=True; allowed: 1"),
         ({"bits": 5, "n_draws": 2}, "bits=5 is not possible; allowed: 1, 2, 3, 4, 7"),
         ({"shard_bytes": 0}, "shard_bytes=0; give"),
+        ({"levels": "optimal"}, "levels='optimal' with bits=8 and n_draws=1; allowed bits: 4"),
+        ({"bits": 16, "levels": "optimal"}, "levels='optimal' with planes=True.*planes=False"),
+        ({"bits": 4, "levels": "optimal", "rounding": "nearest"}, "rounding='nearest' with levels='optimal'"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, text, tmp_path):

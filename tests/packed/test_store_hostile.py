@@ -37,6 +37,7 @@ def refused(files, folder, text):
     with pytest.raises(StoreError, match=text) as caught:
         opened(files, folder)
     assert str(folder) in str(caught.value)
+    assert "again" in str(caught.value)  # what to do
     assert len(str(caught.value)) < 600
 
 
@@ -47,9 +48,9 @@ def refused(files, folder, text):
         ("shape", [512, 10**9], "1 to 65536 columns"),
         ("shape", [2**40 + 16, 5], "a store holds 1 to"),
         ("shape", [10**300, 5], "not an integer from 0"),
-        ("shape", [512, 6], "are not those"),
+        ("shape", [512, 6], "are not those .* 'offset' is .*5.* not .*6"),
         ("shape", [True, 5], "not an integer"),
-        ("shape", [5120, 5], "do not cut 5120 rows"),
+        ("shape", [5120, 5], r"\[0, 256\].* do not cut 5120 rows"),
         ("bits", 7, "bits=7"),
         ("bits", 4, "level_bits is 8"),
         ("bits", "8", "bits is '8', not an integer"),
@@ -63,9 +64,9 @@ def refused(files, folder, text):
         ("shards", [], "not a list of"),
         ("shards", [[0, 512]], "not a shard"),
         ("shards", [[0, 512, "xyz"]], "eight hexadecimal digits"),
-        ("provenance", {"a": [1]}, "texts and numbers"),
-        ("provenance", [], "texts and numbers"),
-        ("extra", 1, "must have the entries"),
+        ("provenance", {"a": [1]}, r"provenance is .*\[1\].* texts and numbers"),
+        ("provenance", [], r"provenance is '\[\]', not a dictionary of texts"),
+        ("extra", 1, "has the entries .*bits.*; it must have bits, "),
     ],
 )
 def test_a_lie_in_the_description_is_named(files, entry, value, text, tmp_path):
@@ -105,9 +106,9 @@ def with_pairs(pairs, files, tmp_path):
     [
         ("format", "model", "it holds 'model'"),
         ("format_version", "2", "format version '2'; this mezzotint reads version '1'; update"),
-        ("crc32", "00000000", "checksum does not fit"),
+        ("crc32", "00000000", "checksum does not fit.* noted (is|are) 00000000"),
         ("description", "{", "checksum does not fit"),
-        ("extra", 3, "not a safetensors file with a description"),
+        ("extra", 3, "not a safetensors file with a description, but begins"),
     ],
 )
 def test_a_lie_beside_the_description_is_named(files, name, key, value, text, tmp_path):
@@ -117,7 +118,7 @@ def test_a_lie_beside_the_description_is_named(files, name, key, value, text, tm
 
 
 @pytest.mark.parametrize("name", [HEADER, SHARD])
-@pytest.mark.parametrize("lie", ["dtype", "shape", "overlap", "beyond", "missing", "more"])
+@pytest.mark.parametrize("lie", ["dtype", "shape", "overlap", "beyond", "missing", "more", "null"])
 def test_tensors_must_be_those_of_the_description(files, name, lie, tmp_path):
     header, data = parsed(files[name])
     tensor = list(header)[-1]
@@ -130,8 +131,8 @@ def test_tensors_must_be_those_of_the_description(files, name, lie, tmp_path):
     }
     if lie == "missing":
         del header[tensor]
-    elif lie == "more":
-        header["more"] = header[tensor]
+    elif lie in ("more", "null"):
+        header["more"] = header[tensor] if lie == "more" else None
     else:
         header[tensor].update(changes[lie])
     refused({**files, name: framed(header, data)}, tmp_path / "store", "are not those that its description")
@@ -165,7 +166,7 @@ def test_numbers_that_cannot_be_worked_with_are_refused(files, value, place, tmp
     if (place, value) in {(0, -1.0), (10, 1e39)}:  # an offset may be negative, a noise large
         assert opened(changed, tmp_path / "store").shape == (512, 5)
     else:
-        refused(changed, tmp_path / "store", "not finite, or scales")
+        refused(changed, tmp_path / "store", f"not finite, or scales .*column {place % 5} has")
 
 
 def test_files_must_have_exactly_the_size_they_ask_for(files, tmp_path):

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mezzotint.cli.inputs import Samples
     from mezzotint.cli.model_file import SavedModel
-    from mezzotint.packed import Source, Table
+    from mezzotint.packed import Table
 
 HELP = """Train a linear model on the rows of a file and write it to a file.
 
@@ -26,9 +28,12 @@ bits.
 [bold]Files[/] are .npy, Parquet (a file or a folder), Arrow, CSV, libsvm or safetensors. Labels are a second
 .npy file, or a column of X named with --target; a libsvm file has its own.
 
+[bold]X may be a store[/] that `mezzotint pack` wrote. With --source, the file that was packed, the answer is
+the optimum for its rows; without, that of the values that the codes stand for.
+
 [bold]Classification or regression[/] is chosen from y unless --task says it: strings, bools and integers
 of at most 100 values are classes, everything else is a regression target (2-D for several targets). The
-choice is printed.
+choice is printed. --svm takes LinearSVC or LinearSVR instead of LogisticRegression or Ridge.
 
 [bold]Examples[/]
 
@@ -40,12 +45,30 @@ mezzotint fit X.npy price.npy --task regression --alpha 10 --out model
 
 mezzotint fit pages.parquet --columns embedding --target quality --out model
 
+mezzotint fit rows.mzt y.npy --source X.npy --svm --C 0.1 --out model
+
 [bold]Then[/]
 
 mezzotint predict model new.npy --out predicted.npy
 """
-LABELLED = (".svm", ".libsvm", ".svmlight")  # files that hold labels without a name
 _READS = {0: "sampling rows of X", 1: "packing and first read of X"}
+_KINDS = {  # (classification, support vector machine)
+    (True, False): "LogisticRegression",
+    (True, True): "LinearSVC",
+    (False, False): "Ridge",
+    (False, True): "LinearSVR",
+}
+_TAKES = {
+    "LogisticRegression": ("C",),
+    "LinearSVC": ("C",),
+    "Ridge": ("alpha",),
+    "LinearSVR": ("C", "epsilon"),
+}
+_SOLUTIONS = {
+    "exact": "the rows themselves",
+    "unbiased": "the rows, by steps that are right on average",
+    "quantised": "the values that the codes stand for",
+}
 MAX_CLASSES = 100  # integers with more distinct values are taken for a regression target
 
 
@@ -63,15 +86,19 @@ class Solver(StrEnum):
     AUTO = "auto"
     NEWTON = "newton"
     HALP = "halp"
+    ZIPML = "zipml"
 
 
 def fit(
-    x: Annotated[Path, typer.Argument(metavar="X", help="File of samples, shape (n, d).")],
+    x: Annotated[Path, typer.Argument(metavar="X", help="File of samples, shape (n, d), or a store.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Model file to write (safetensors); replaced if it exists.")
     ],
     y: Annotated[
         Path | None, typer.Argument(metavar="y.npy", help="Labels (n,), or targets (n,) or (n, K).")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="X is a store: the file that was packed, for the exact optimum.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column of X that holds the labels.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column of X that holds sample weights.")] = None,
@@ -79,21 +106,38 @@ def fit(
         str | None, typer.Option(help="Columns of X to use, with commas.", show_default="all others")
     ] = None,
     bits: Annotated[
-        int, typer.Option(help="Bits of the packed copy: 8 (fast), 4 (least memory) or 32 (no packed copy).")
-    ] = 8,
+        int | None,
+        typer.Option(
+            help="Bits of the packed copy: 8 (fast), 4 (least memory) or 32 (no packed copy); of a store in "
+            "planes, the top bits to read.",
+            show_default="8, a store's own",
+        ),
+    ] = None,
     task: Annotated[Task, typer.Option(help="What y is; auto looks at it.")] = Task.AUTO,
+    svm: Annotated[
+        bool, typer.Option("--svm", help="A support vector machine, with a squared loss.")
+    ] = False,
     c: Annotated[
         float | None,
-        typer.Option("--C", help="Classification: inverse strength of the penalty.", show_default="1.0"),
+        typer.Option(
+            "--C", help="Classification and --svm: inverse strength of the penalty.", show_default="1.0"
+        ),
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Regression: strength of the penalty.", show_default="1.0")
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Regression with --svm: errors that cost nothing.", show_default="0.0"),
     ] = None,
     solver: Annotated[
         Solver, typer.Option(help="Inner solver; auto is right unless you study them.")
     ] = Solver.AUTO,
     tol: Annotated[float, typer.Option(help="Relative gap of the objective to its optimum to reach.")] = 1e-8,
-    max_iter: Annotated[int, typer.Option(help="Limit of outer iterations (reads of X).")] = 100,
+    max_iter: Annotated[
+        int | None,
+        typer.Option(help="Limit of outer iterations (reads of X).", show_default="100, 1000 of SVMs"),
+    ] = None,
     intercept: Annotated[bool, typer.Option(help="Fit an unpenalised intercept.")] = True,
     n_jobs: Annotated[
         int | None, typer.Option(help="Threads; the result does not depend on it.", show_default="all cores")
@@ -105,20 +149,21 @@ def fit(
 
     started = time.perf_counter()
     inputs.check_writable(out)
-    _require_one_label(x, y, target)
-    table = inputs.read_table(x, target, weight, columns)
-    labels = _labels(table, y)
+    named = {"target": target, "weight": weight, "columns": columns}
+    samples = inputs.open_samples(x, source, bits, has_labels=y is not None, **named)
+    labels = _labels(samples.table, y)
     is_classifier, reason = choose_task(labels, task)
-    _refuse_foreign_penalty(is_classifier, c, alpha)
-    penalty = {"C": 1.0 if c is None else c} if is_classifier else {"alpha": 1.0 if alpha is None else alpha}
-    settings = {"bits": bits, "solver": solver.value, "tol": tol, "max_iter": max_iter}
-    threads = {"n_jobs": n_jobs, "random_state": seed, "fit_intercept": intercept}
-    estimator = _estimator(is_classifier, {**penalty, **settings, **threads})
-    _train(estimator, table, labels)
+    kind = _KINDS[is_classifier, svm]
+    penalty = _penalty(kind, C=c, alpha=alpha, epsilon=epsilon)
+    settings = {"solver": solver.value, "tol": tol, "n_jobs": n_jobs, "random_state": seed}
+    given = {"max_iter": max_iter, "bits": bits if samples.packed is None else None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    estimator = _estimator(kind, {**penalty, **settings, **chosen, "fit_intercept": intercept})
+    _train(estimator, samples, labels)
     from mezzotint.cli.model_file import save_model
 
     save_model(out, saved_model(estimator, labels))
-    _print_summary(estimator, table.source, reason, out, time.perf_counter() - started)
+    _print_summary(estimator, samples, reason, out, time.perf_counter() - started)
 
 
 def choose_task(y: "NDArray[Any]", task: Task) -> tuple[bool, str]:
@@ -153,6 +198,7 @@ def saved_model(estimator: Any, y: "NDArray[Any]") -> "SavedModel":  # noqa: ANN
         about={
             "parameters": {name: _as_json(value) for name, value in estimator.get_params().items()},
             "status": result.status.value,
+            "solution": estimator.solution_,
             "objective": _as_json(result.objective),
             "gap_estimate": _as_json(result.gap_estimate),
             "gap_bound": _as_json(result.gap_bound),
@@ -166,18 +212,11 @@ def _as_json(value: Any) -> Any:  # noqa: ANN401
     return value if is_plain or abs(value) < float("inf") else str(value)
 
 
-def _require_one_label(x: Path, y: Path | None, target: str | None) -> None:
-    if y is not None and target is not None:
-        raise typer.BadParameter(f"labels came twice: {y} and --target {target}; leave one out.")
-    if y is None and target is None and x.suffix.lower() not in LABELLED:
-        raise typer.BadParameter("no labels: give y.npy, or --target with the name of a column of X.")
-
-
 def _labels(table: "Table", y: Path | None) -> "NDArray[Any]":
     from mezzotint.packed.sources_npy import read_npy
 
     labels = table.y if y is None else read_npy(y)
-    assert labels is not None  # _require_one_label
+    assert labels is not None  # see open_samples
     return _one_column(labels)
 
 
@@ -186,48 +225,71 @@ def _one_column(y: "NDArray[Any]") -> "NDArray[Any]":
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
-def _refuse_foreign_penalty(is_classifier: bool, c: float | None, alpha: float | None) -> None:
-    if is_classifier and alpha is not None:
-        raise typer.BadParameter("--alpha is for regression; classification takes --C (or pass --task).")
-    if not is_classifier and c is not None:
-        raise typer.BadParameter("--C is for classification; regression takes --alpha (or pass --task).")
+def _penalty(kind: str, **given: float | None) -> dict[str, float]:
+    """Return the parameters of the loss and its penalty; BadParameter for those of another estimator."""
+    for name, value in given.items():
+        if value is not None and name not in _TAKES[kind]:
+            options = " and ".join(f"--{taken}" for taken in _TAKES[kind])
+            raise typer.BadParameter(
+                f"--{name} is no option of {kind}, which takes {options}; see --task and --svm."
+            )
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def _estimator(is_classifier: bool, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
-    from mezzotint.linear import LogisticRegression, Ridge
+def _estimator(kind: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401
+    from mezzotint import linear
 
-    return (LogisticRegression if is_classifier else Ridge)(**parameters)
+    return getattr(linear, kind)(**parameters)
 
 
-def _train(estimator: Any, table: "Table", y: "NDArray[np.generic]") -> None:  # noqa: ANN401
+def _train(estimator: Any, samples: "Samples", y: "NDArray[np.generic]") -> None:  # noqa: ANN401
     """Fit, showing the reads of X as they pass; a warning of the solver is one line on stderr."""
     from mezzotint.packed.sources import ReportingSource
 
+    source, packed = samples.table.source, samples.packed
     with console.working("starting") as work, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
 
         def report(number: int, rows: int) -> None:
             work.describe(_READS.get(number, f"read {number} of X"))
-            work.advance_to(rows, table.source.shape[0])
+            work.advance_to(rows, source.shape[0])
 
-        estimator.fit(ReportingSource(table.source, report), y, sample_weight=table.sample_weight)
+        X: Any = ReportingSource(source, report)
+        if packed is not None:
+            X = packed if packed.source is None else replace(packed, source=X)
+        estimator.fit(X, y, sample_weight=samples.table.sample_weight)
     for warning in caught:
         console.print_warning(str(warning.message))
 
 
-def _print_summary(estimator: Any, X: "Source", reason: str, out: Path, seconds: float) -> None:  # noqa: ANN401
+def _print_summary(
+    estimator: Any,  # noqa: ANN401
+    samples: "Samples",
+    reason: str,
+    out: Path,
+    seconds: float,
+) -> None:
     result = estimator.result_
-    n, d = X.shape
-    packed = f", packed to {estimator.bits} bits" if result.packed_passes and estimator.bits < 32 else ""
     bounds = f"estimate {result.gap_estimate:.1e}, bound {result.gap_bound:.1e}"
     reads = f"{result.exact_passes} reads of X, {result.packed_passes} of the packed copy"
     console.print_facts(
         [
             ("task", reason),
-            ("data", f"{n} x {d} {X.dtype}, {console.size_text(n * d * X.dtype.itemsize)}{packed}"),
+            ("estimator", type(estimator).__name__),
+            ("data", _data_text(estimator, samples)),
             ("status", result.status.value),
+            ("solution", f"{estimator.solution_}, of {_SOLUTIONS[estimator.solution_]}"),
             ("gap", f"{bounds}, in an objective of {result.objective:.6g}"),
             ("work", f"{reads}, {seconds:.2f} s"),
             ("model", f"{out} ({console.size_text(out.stat().st_size)})"),
         ]
     )
+
+
+def _data_text(estimator: Any, samples: "Samples") -> str:  # noqa: ANN401
+    if samples.packed is not None:
+        return str(samples.packed)
+    X, result = samples.table.source, estimator.result_
+    n, d = X.shape
+    packed = f", packed to {estimator.bits} bits" if result.packed_passes and estimator.bits < 32 else ""
+    return f"{n} x {d} {X.dtype}, {console.size_text(n * d * X.dtype.itemsize)}{packed}"

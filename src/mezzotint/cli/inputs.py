@@ -4,10 +4,16 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
 from mezzotint.errors import FileError
-from mezzotint.packed import Table, read
+from mezzotint.packed import DecodedSource, PackedMatrix, Table, open, read
+from mezzotint.packed.store_format import HEADER_NAME
+
+_LABELLED = (".svm", ".libsvm", ".svmlight")  # files that hold labels without a name
 
 
 def read_table(
@@ -16,6 +22,54 @@ def read_table(
     """Open the rows of a file, with labels and weights if columns of it are named; `columns` has commas."""
     wanted = None if columns is None else [name.strip() for name in columns.split(",")]
     return read(path, target=target, weight=weight, columns=wanted)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Samples:
+    """What to fit: the rows of a file, or codes.
+
+    Attributes
+    ----------
+    table : Table
+        Rows, labels and weights; of a store alone its rows are what the codes stand for.
+    packed : PackedMatrix or None
+        The codes of a store.
+    """
+
+    table: Table
+    packed: PackedMatrix | None = None
+
+
+def open_samples(
+    path: Path, source: Path | None, bits: int | None, *, has_labels: bool, **named: str | None
+) -> Samples:
+    """Open a file of rows, or a store with the file that was packed as its `source`."""
+    if not (path / HEADER_NAME).is_file():
+        if source is not None:
+            raise typer.BadParameter(f"--source is for a store, and {path} is none; leave --source out.")
+        return Samples(table=_labelled(path, has_labels, **named))
+    if source is not None:
+        table = _labelled(source, has_labels, **named)
+        return Samples(table=table, packed=open(path, bits, source=table.source))
+    for option, value in named.items():
+        if value is not None:
+            raise typer.BadParameter(
+                f"--{option} {value} of the store {path}, which holds codes without names; leave it out, or "
+                "give the file that was packed with --source."
+            )
+    if not has_labels:
+        raise typer.BadParameter(f"no labels: {path} is a store, which holds none; give y.npy.")
+    packed = open(path, bits)
+    return Samples(table=Table(packed.source or DecodedSource(packed)), packed=packed)
+
+
+def _labelled(path: Path, has_labels: bool, **named: str | None) -> Table:
+    target = named["target"]
+    if has_labels and target is not None:
+        raise typer.BadParameter(f"labels came twice: y.npy and --target {target}; leave one out.")
+    if not has_labels and target is None and path.suffix.lower() not in _LABELLED:
+        raise typer.BadParameter("no labels: give y.npy, or --target with the name of a column of X.")
+    return read_table(path, **named)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,8 @@ from mezzotint.errors import FileError
 
 _FORMAT = "mezzotint-linear-model"
 _VERSION = "1"
-_ESTIMATORS = ("LogisticRegression", "Ridge", "LinearRegression")
+_CLASSIFIERS = ("LogisticRegression", "LinearSVC")
+_ESTIMATORS = (*_CLASSIFIERS, "Ridge", "LinearRegression", "LinearSVR")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +29,7 @@ class SavedModel:
 
     Attributes
     ----------
-    estimator : {"LogisticRegression", "Ridge", "LinearRegression"}
+    estimator : {"LogisticRegression", "LinearSVC", "Ridge", "LinearRegression", "LinearSVR"}
         Class in `mezzotint.linear` whose predictions these are.
     coef : ndarray of float64, shape (K, d)
         Coefficients of K outputs.
@@ -125,7 +126,7 @@ def _assemble(tensors: dict[str, NDArray[Any]], header: dict[str, str]) -> Saved
         raise ValueError(f"intercepts of type {intercept.dtype} and shape {intercept.shape}")
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
         raise ValueError("coefficients that are not finite")
-    if (classes is not None) != (estimator == "LogisticRegression"):
+    if (classes is not None) != (estimator in _CLASSIFIERS):
         raise ValueError(f"{estimator} with classes {classes}")
     if classes is not None and classes.shape != (max(2, len(coef)),):
         raise ValueError(f"{classes.shape} classes for {len(coef)} outputs")

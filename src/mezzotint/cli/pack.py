@@ -38,6 +38,13 @@ class Rounding(StrEnum):
     STOCHASTIC = "stochastic"
 
 
+class Levels(StrEnum):
+    """Where the levels of a draw lie."""
+
+    UNIFORM = "uniform"
+    OPTIMAL = "optimal"
+
+
 def pack(
     x: Annotated[Path, typer.Argument(metavar="IN", help="File of samples, shape (n, d).")],
     out: Annotated[
@@ -52,6 +59,10 @@ def pack(
     draws: Annotated[
         int, typer.Option(help="Draws per value; 2 for unbiased training from the store alone.", min=1, max=2)
     ] = 1,
+    levels: Annotated[
+        Levels,
+        typer.Option(help="Optimal rounds with the least variance; for 4 bits, or two draws of at most 4."),
+    ] = Levels.UNIFORM,
     planes: Annotated[
         bool | None,
         typer.Option(
@@ -60,7 +71,7 @@ def pack(
     ] = None,
     rounding: Annotated[
         Rounding | None,
-        typer.Option(help="Stochastic is unbiased; tiles only.", show_default="nearest, or two draws"),
+        typer.Option(help="Stochastic is unbiased; tiles only.", show_default="by draws, levels"),
     ] = None,
     shard_megabytes: Annotated[int, typer.Option(help="Largest size of a file, about.", min=1)] = 1000,
     n_jobs: Annotated[
@@ -81,6 +92,7 @@ def pack(
             out,
             bits=bits,
             n_draws=draws,
+            levels=levels.value,
             planes=planes,
             rounding=None if rounding is None else rounding.value,
             shard_bytes=shard_megabytes * 10**6,

@@ -46,8 +46,10 @@ def predict(
     saved = load_model(model)
     X = inputs.read_table(x, columns=columns).source
     _check_columns(saved, X.shape[1])
-    if probabilities and saved.classes is None:
-        raise typer.BadParameter(f"--probabilities needs a classifier; {model} is a {saved.estimator}.")
+    if probabilities and saved.estimator != "LogisticRegression":
+        raise typer.BadParameter(
+            f"--probabilities needs a LogisticRegression; {model} is a {saved.estimator}. Leave it out."
+        )
     restored = restore(saved)
     write_predictions(restored.predict_proba if probabilities else restored.predict, X, out)
     facts = [("model", f"{saved.estimator}, {saved.coef.shape[1]} columns")]

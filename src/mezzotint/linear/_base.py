@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.linear.objective import Coef, Problem, margins
 from mezzotint.linear.result import Result, Status
-from mezzotint.linear.solve import BITS, Settings, packed_copy, progress_line, solver_of
+from mezzotint.linear.solve import BITS, Settings, checked_levels, packed_copy, progress_line, solver_of
 from mezzotint.linear.validation import (
     check_count,
     check_flag,
@@ -36,6 +36,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         solver, zipml = solver_of(self.solver)
         return Settings(
             bits=int(self.bits),
+            levels=checked_levels(self.levels, self.bits),
             solver=solver,
             zipml=zipml,
             tol=check_real("tol", self.tol, low=0, low_allowed=False),

@@ -30,9 +30,17 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     class_weight: Mapping[Any, float] | str | None
     classes_: NDArray[Any]
     n_iter_: NDArray[np.int32] | int
-    _loss_names: tuple[str, str]  # of two classes, of more
-    _loss_factor: float  # C multiplies this many of our losses
     _infinite_C: bool  # whether there is a solution without a penalty
+
+    @property
+    def _loss_names(self) -> tuple[str, str]:
+        """Our loss of two classes, and of more."""
+        raise NotImplementedError
+
+    @property
+    def _loss_factor(self) -> float:
+        """How many of our losses C multiplies."""
+        return 1.0
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: ANN401
         """Fit the model.

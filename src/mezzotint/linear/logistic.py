@@ -25,6 +25,9 @@ class LogisticRegression(LinearClassifier):
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
         memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
         PackedMatrix, its own bits count.
+    levels : {"uniform", "optimal"}, default "uniform"
+        Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
+        least variance, see `mezzotint.pack`. For columns with heavy tails.
     tol : float, default 1e-8
         Relative gap ``(F - F*) / |F|`` of the objective to stop at. This differs from scikit-learn,
         whose tol bounds the largest entry of the gradient.
@@ -88,15 +91,18 @@ class LogisticRegression(LinearClassifier):
     ('CONVERGED', 'exact')
     """
 
-    _loss_names = ("logistic", "softmax")
-    _loss_factor = 1.0
     _infinite_C = True
+
+    @property
+    def _loss_names(self) -> tuple[str, str]:
+        return "logistic", "softmax"
 
     def __init__(
         self,
         C: float = 1.0,
         *,
         bits: int = 8,
+        levels: str = "uniform",
         tol: float = 1e-8,
         max_iter: int = 100,
         fit_intercept: bool = True,
@@ -109,6 +115,7 @@ class LogisticRegression(LinearClassifier):
     ) -> None:
         self.C = C
         self.bits = bits
+        self.levels = levels
         self.tol = tol
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept

@@ -146,22 +146,11 @@ class Metric:
     def _build(self, curvature: NDArray[np.float64]) -> None:
         if self._built_at is not None and np.array_equal(curvature, self._built_at):
             return
-        self.n_builds += self._curvature.build(self._seen(curvature))
+        self.n_builds += self._curvature.build(curvature)
         self._built_at = curvature
         self._solved_for = None
         self._just_built = True
         self.has_moved = False
-
-    def _seen(self, curvature: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What M takes for the curvatures: one row's worth where an output has no curved row in the sample.
-
-        Other rows may well curve it, and an intercept without any curvature would take a step without end.
-        """
-        if self._exact or not self._problem.is_piecewise:
-            return curvature
-        curved = curvature.any(axis=1, keepdims=True)
-        seen: NDArray[np.float64] = np.where(curved, curvature, 1.0 / curvature.shape[1])
-        return seen
 
     def _sampled(self, centre: Evaluation) -> NDArray[np.float64]:
         """Diagonal curvatures l'' of the sampled rows, shape (1 or K, S)."""

@@ -31,9 +31,11 @@ class Problem:
         Float rows, shape (n, d).
     packed : PackedMatrix or None
         The low-bit copy that inner loops read.
-    loss : {"logistic", "squared", "softmax", "squared_hinge", "squared_epsilon_insensitive"}
-        Pointwise loss: logistic with labels in {0, 1}; half the squared error; multinomial; half the squared
-        distance of K margins from where a label (one against the rest) or an interval wants them.
+    loss : str
+        Pointwise loss: "logistic" with labels in {0, 1}; "squared", half the squared error; "softmax",
+        multinomial; "squared_hinge" and "squared_epsilon_insensitive", half the squared distance of K margins
+        from where a label (one against the rest) or an interval wants them; "hinge" and
+        "epsilon_insensitive", that distance.
     y : ndarray of float64, shape (1, n), (K, n) or (2 K, n)
         Labels {0, 1} or class indices; targets of K outputs; lower and upper ends of K intervals.
     n_outputs : int

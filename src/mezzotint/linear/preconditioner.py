@@ -125,7 +125,7 @@ class _Bordered:
     """Factors of the blocks, each bordered by the unpenalised intercept."""
 
     def __init__(self, grams: Grams, omega: NDArray[np.float64], mean: NDArray[np.float64] | None) -> None:
-        self._beta = None if mean is None else np.array([max(fixed_sum(row), 1e-300) for row in omega])
+        self._beta = None if mean is None else np.array([_curvature_of_intercept(row) for row in omega])
         self._factors = grams.factor(omega, self._beta)
         # Column of the intercept in the coordinates of the caller, whose rows are not centred.
         self._shift = None
@@ -143,6 +143,15 @@ class _Bordered:
         out[:, :-1] = u
         out[:, -1] = r[:, -1] / self._beta[member] - ops().dots(shift, u)
         return out
+
+
+def _curvature_of_intercept(omega: NDArray[np.float64]) -> float:
+    """Sum of the sampled rows' curvatures; one row's worth where none is curved.
+
+    Others may be, and an intercept without any curvature would take a step without end. The coefficients need
+    no such help: their penalty curves them, and any more would make the gap seem smaller than it is.
+    """
+    return fixed_sum(omega) or 1.0 / len(omega)
 
 
 def _build_cost(n_sample: int, n_columns: int) -> float:

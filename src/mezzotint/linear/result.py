@@ -83,12 +83,13 @@ class Result:
     gap_estimate : float
         Newton decrement, an estimate of F - F*; within a factor of three in our tests.
     gap_bound : float
-        Upper bound of F - F* that follows from strong convexity, ``|g|^2 / (2 lam)``; inf if lam = 0.
+        Upper bound of F - F* that follows from strong convexity, ``|g|^2 / (2 lam)``, or of losses with a
+        kink the duality gap; inf if lam = 0.
     coef_bound : float
         Upper bound of the Euclidean distance of the weights (without intercept) to the optimum's,
-        ``|g| / lam``; inf if lam = 0.
+        ``|g| / lam``, or ``sqrt(2 gap_bound / lam)``; inf if lam = 0.
     solver : str
-        The path taken: "newton", "halp", "exact", "svrg-float32" or "zipml".
+        The path taken: "newton", "halp", "exact", "svrg-float32", "multipliers" or "zipml".
     n_iter : int
         Outer iterations.
     trace : tuple of Iteration

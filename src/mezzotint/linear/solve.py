@@ -9,7 +9,7 @@ import numpy as np
 
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear import minimum_norm
+from mezzotint.linear import minimum_norm, multipliers
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import Coef, Problem, dot
@@ -17,10 +17,12 @@ from mezzotint.linear.result import Iteration, Report, Result
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
-from mezzotint.packed.pack import check_finite, pack_source
+from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
+_WITH_TARGETS = ("squared", "squared_epsilon_insensitive", "epsilon_insensitive")
+_TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Settings:
     ----------
     bits : {8, 4, 32}
         Bits of the packed copy; 32 solves on the float rows without one.
+    levels : {"uniform", "optimal"}
+        Where the levels of a copy in 4 bits lie.
     solver : {"auto", "newton", "halp", "zipml"}
         "auto" is "newton", or Newton's method on the float rows where the problem is too small to pack.
     tol : float
@@ -50,6 +54,7 @@ class Settings:
     """
 
     bits: int
+    levels: str
     solver: str
     tol: float
     max_iter: int
@@ -58,6 +63,23 @@ class Settings:
     zipml: ZipML = dataclasses.field(default_factory=ZipML)
     report: Report | None = None
     started_at: float = dataclasses.field(default_factory=time.perf_counter)
+
+
+def checked_levels(levels: Any, bits: int) -> str:  # noqa: ANN401
+    """Return where the levels of a copy in `bits` bits lie.
+
+    Raises
+    ------
+    ParameterError
+        If that is unknown, or the copy has more levels than a table holds.
+    """
+    check_choice("levels", levels, ("uniform", "optimal"))
+    if levels == "optimal" and bits != _TABLE_BITS:
+        raise ParameterError(
+            f"levels='optimal' with bits={bits}; allowed bits: {_TABLE_BITS}. More do not fit a table, "
+            f"and gain little: take bits={_TABLE_BITS}, or leave levels out."
+        )
+    return str(levels)
 
 
 def solver_of(value: Any) -> tuple[str, ZipML]:  # noqa: ANN401
@@ -80,6 +102,9 @@ def packed_copy(
 
     Whatever is returned, the rows have been checked: NaN or infinity is a DataError.
     """
+    if loss in multipliers.LOSSES:
+        check_finite(source, worthwhile(settings.n_threads, source.shape[0] * source.shape[1] / 4))
+        return None
     if settings.solver == "zipml":
         return _samples(source, settings, loss) if given is None else given
     bits = settings.bits if given is None else given.bits
@@ -89,14 +114,7 @@ def packed_copy(
     if small or bits == 32:
         check_finite(source, worthwhile(settings.n_threads, source.shape[0] * source.shape[1] / 4))
         return None
-    return pack_source(
-        source,
-        bits,
-        rounding="nearest",
-        keep_source=True,
-        seed=settings.seed,
-        n_threads=settings.n_threads,
-    )
+    return _packed(source, bits, 1, settings)
 
 
 def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
@@ -106,11 +124,17 @@ def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
             "solver='zipml' runs on packed samples, so bits=32 is not possible; give 8 or 4."
         )
     n_draws = 2 if loss == "squared" else 1
+    return _packed(source, settings.bits - (n_draws - 1), n_draws, settings)
+
+
+def _packed(source: Source, bits: int, n_draws: int, settings: Settings) -> PackedMatrix:
+    """Pack as `mezzotint.pack` does."""
     return pack_source(
         source,
-        settings.bits - (n_draws - 1),
+        bits,
         n_draws=n_draws,
-        rounding="stochastic" if n_draws == 2 else "nearest",
+        levels=settings.levels,
+        rounding=checked_rounding(None, n_draws, settings.levels),
         keep_source=True,
         seed=settings.seed,
         n_threads=settings.n_threads,
@@ -135,7 +159,7 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    centres = problem.loss in ("squared", "squared_epsilon_insensitive") and problem.fit_intercept
+    centres = problem.loss in _WITH_TARGETS and problem.fit_intercept
     result = (_solve_centred_targets if centres else _solve)(problem, settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         return dataclasses.replace(result, solution="quantised")
@@ -145,6 +169,10 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
 def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
     if settings.solver == "zipml":
         return _descend(problem, settings, start)
+    if problem.loss in multipliers.LOSSES:
+        return multipliers.solve_multipliers(
+            problem, max_iter=settings.max_iter, start=start, **_common(settings)
+        )
     least_squares = problem.loss == "squared" and problem.penalty == 0
     if least_squares and minimum_norm.looks_deficient(problem, settings.seed):
         result = minimum_norm.solve_minimum_norm(problem, **_common(settings))

@@ -1,4 +1,4 @@
-"""Linear support vector machines with squared losses, with scikit-learn's face."""
+"""Linear support vector machines, with scikit-learn's face."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from sklearn.base import RegressorMixin
 from mezzotint.errors import ParameterError
 from mezzotint.linear._base import LinearModel
 from mezzotint.linear._classifier import LinearClassifier
+from mezzotint.linear.multipliers import LOSSES
 from mezzotint.linear.objective import Problem
 from mezzotint.linear.result import Result
 from mezzotint.linear.solve import Settings, solve
@@ -18,25 +19,35 @@ from mezzotint.linear.validation import check_choice, check_real, check_sample_w
 from mezzotint.linear.zipml import ZipML
 from mezzotint.packed import PackedMatrix, Source
 
-_LOSS_FACTOR = 2.0  # the engine's losses are halves of squares
+_LOSS_FACTORS = {  # the engine's losses are halves of squares
+    "squared_hinge": 2.0,
+    "hinge": 1.0,
+    "squared_epsilon_insensitive": 2.0,
+    "epsilon_insensitive": 1.0,
+}
 
 
 class LinearSVC(LinearClassifier):
     """Linear support vector classification on a low-bit copy of the data, to the optimum of the data.
 
     Minimises ``C sum_i s_i max(0, 1 - y_i (w.x_i + b))^2 + |w|^2 / 2`` for two classes with y = -1 and 1,
-    and for more classes the same for every class against the rest.
+    and for more classes the same for every class against the rest. With ``loss="hinge"`` the losses are not
+    squared.
 
     Parameters
     ----------
     C : float, default 1.0
         Inverse strength of the penalty, > 0.
-    loss : {"squared_hinge"}, default "squared_hinge"
-        scikit-learn's "hinge" is not offered: its optimum is not found by the methods here.
+    loss : {"squared_hinge", "hinge"}, default "squared_hinge"
+        The hinge has no curvature that coarse data could estimate: it is fitted on the float rows alone, by
+        the method of multipliers, and `bits` do not matter.
     bits : {8, 4, 32}, default 8
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
         memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
         PackedMatrix, its own bits count.
+    levels : {"uniform", "optimal"}, default "uniform"
+        Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
+        least variance, see `mezzotint.pack`. For columns with heavy tails.
     tol : float, default 1e-8
         Relative gap ``(F - F*) / |F|`` of the objective to stop at. This differs from scikit-learn,
         whose tol bounds what liblinear watches.
@@ -83,7 +94,7 @@ class LinearSVC(LinearClassifier):
         its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace. Its objective is the one above divided
-        by 2 C and the sum of the weights, summed over the classes.
+        by 2 C (hinge: C) and the sum of the weights, summed over the classes.
 
     Examples
     --------
@@ -98,8 +109,6 @@ class LinearSVC(LinearClassifier):
     ('CONVERGED', 'exact')
     """
 
-    _loss_names = ("squared_hinge", "squared_hinge")
-    _loss_factor = _LOSS_FACTOR
     _infinite_C = False
 
     def __init__(
@@ -108,6 +117,7 @@ class LinearSVC(LinearClassifier):
         *,
         loss: str = "squared_hinge",
         bits: int = 8,
+        levels: str = "uniform",
         tol: float = 1e-8,
         max_iter: int = 1000,
         fit_intercept: bool = True,
@@ -121,6 +131,7 @@ class LinearSVC(LinearClassifier):
         self.C = C
         self.loss = loss
         self.bits = bits
+        self.levels = levels
         self.tol = tol
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept
@@ -141,12 +152,19 @@ class LinearSVC(LinearClassifier):
         """
         from sklearn import svm
 
-        plain = svm.LinearSVC(C=self.C, fit_intercept=self.fit_intercept, class_weight=self.class_weight)
-        return self._plain(plain, "classes_")
+        shared = {"C": self.C, "loss": self.loss, "fit_intercept": self.fit_intercept}
+        return self._plain(svm.LinearSVC(class_weight=self.class_weight, **shared), "classes_")
+
+    @property
+    def _loss_names(self) -> tuple[str, str]:
+        return self.loss, self.loss
+
+    @property
+    def _loss_factor(self) -> float:
+        return _LOSS_FACTORS[self.loss]
 
     def _settings(self) -> Settings:
-        _check_loss(self.loss, "squared_hinge", instead_of="hinge")
-        return super()._settings()
+        return _checked_loss(self.loss, ("squared_hinge", "hinge"), super()._settings())
 
     def _store(self, result: Result) -> None:
         super()._store(result)
@@ -156,21 +174,26 @@ class LinearSVC(LinearClassifier):
 class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
     """Linear support vector regression on a low-bit copy of the data, to the optimum of the data.
 
-    Minimises ``C sum_i s_i max(0, |y_i - w.x_i - b| - epsilon)^2 + |w|^2 / 2``.
+    Minimises ``C sum_i s_i max(0, |y_i - w.x_i - b| - epsilon)^2 + |w|^2 / 2``; with
+    ``loss="epsilon_insensitive"`` the losses are not squared.
 
     Parameters
     ----------
     epsilon : float, default 0.0
-        Errors up to it cost nothing, >= 0. At 0 this is `Ridge` with alpha = 1 / (2 C).
+        Errors up to it cost nothing, >= 0. At 0 this is `Ridge` with alpha = 1 / (2 C), or with the loss that
+        is not squared, regression to medians.
     C : float, default 1.0
         Inverse strength of the penalty, > 0.
-    loss : {"squared_epsilon_insensitive"}, default "squared_epsilon_insensitive"
-        scikit-learn's default, "epsilon_insensitive", is not offered: its optimum is not found by the
-        methods here.
+    loss : {"squared_epsilon_insensitive", "epsilon_insensitive"}, default "squared_epsilon_insensitive"
+        scikit-learn's default is the other one. It is fitted on the float rows alone, as the hinge is by
+        `LinearSVC`.
     bits : {8, 4, 32}, default 8
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
         memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
         PackedMatrix, its own bits count.
+    levels : {"uniform", "optimal"}, default "uniform"
+        Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
+        least variance, see `mezzotint.pack`. For columns with heavy tails.
     tol : float, default 1e-8
         Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` of the objective to stop at.
     max_iter : int, default 1000
@@ -206,7 +229,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         its gradient. "quantised": the problem on the values that the codes stand for.
     result_ : Result
         How the fit ended, in words, with its certificate and trace. Its objective is the one above divided
-        by 2 C and the sum of the weights.
+        by 2 C (of the loss that is not squared: C) and the sum of the weights.
 
     Examples
     --------
@@ -225,6 +248,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         C: float = 1.0,
         loss: str = "squared_epsilon_insensitive",
         bits: int = 8,
+        levels: str = "uniform",
         tol: float = 1e-8,
         max_iter: int = 1000,
         fit_intercept: bool = True,
@@ -238,6 +262,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         self.C = C
         self.loss = loss
         self.bits = bits
+        self.levels = levels
         self.tol = tol
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept
@@ -276,7 +301,8 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         epsilon = check_real("epsilon", self.epsilon, low=0, low_allowed=True)
         source, given = self._open(X, y)
         problem = self._problem(source, given, y, sample_weight, epsilon, settings)
-        problem = dataclasses.replace(problem, penalty=1.0 / (_LOSS_FACTOR * C * problem.total_weight))
+        factor = _LOSS_FACTORS[self.loss]
+        problem = dataclasses.replace(problem, penalty=1.0 / (factor * C * problem.total_weight))
         result = solve(problem, settings, self._start(problem))
         self.coef_ = np.ascontiguousarray(result.coef[0, :-1])
         self.intercept_ = np.ascontiguousarray(result.coef[:, -1])
@@ -314,8 +340,9 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         return self._plain(svm.LinearSVR(fit_intercept=self.fit_intercept, **shared))
 
     def _settings(self) -> Settings:
-        _check_loss(self.loss, "squared_epsilon_insensitive", instead_of="epsilon_insensitive")
-        return super()._settings()
+        return _checked_loss(
+            self.loss, ("squared_epsilon_insensitive", "epsilon_insensitive"), super()._settings()
+        )
 
     def _problem(
         self,
@@ -330,14 +357,16 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         weights = check_sample_weight(sample_weight, source.shape[0])
         target = check_target(y, source.shape[0])
         ends = np.concatenate([target - epsilon, target + epsilon])
-        parts = {"loss": "squared_epsilon_insensitive", "y": ends, "n_outputs": 1, "weights": weights}
+        parts = {"loss": self.loss, "y": ends, "n_outputs": 1, "weights": weights}
         return self._make_problem(source, given, settings, **parts)
 
 
-def _check_loss(loss: Any, offered: str, *, instead_of: str) -> None:  # noqa: ANN401
-    if loss == instead_of:
+def _checked_loss(loss: Any, allowed: tuple[str, ...], settings: Settings) -> Settings:  # noqa: ANN401
+    """Return the settings if they go with the loss."""
+    check_choice("loss", loss, allowed)
+    if loss in LOSSES and settings.solver not in ("auto", "newton"):
         raise ParameterError(
-            f"loss={loss!r} is not offered: it has no curvature that Newton's method could use. "
-            f"Use loss={offered!r}, its square, or scikit-learn's own estimator."
+            f"solver={settings.solver!r} with loss={loss!r}, which has a kink; allowed: 'auto', 'newton'. Or "
+            f"take loss={allowed[0]!r}."
         )
-    check_choice("loss", loss, (offered,))
+    return settings

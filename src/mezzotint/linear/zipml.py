@@ -31,10 +31,9 @@ from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.halp_pace import Coordinates, coordinates_of
 from mezzotint.linear.objective import Coef, Problem, dot, fixed_sum
 from mezzotint.linear.result import Flows, Iteration, Report, Result, Status
+from mezzotint.linear.visiting import run_length, visiting_order
 from mezzotint.packed import PackedMatrix
-from mezzotint.random import permutation
 
-_ORDER_STREAM = 0x7A697064  # "zipd": random bits of the visiting order
 _TRIAL_RATES = (0.5, 1.0, 2.0, 4.0)  # times the inverse of the curvature that a batch sees
 _TRIAL_PASSES = 2
 
@@ -182,6 +181,7 @@ class _Run:
         self._tiles = -(-n // ROW_GROUP)
         batch_tiles = max(1, min(self._tiles, round(settings.batch_size / ROW_GROUP)))
         self._n_batches = max(1, round(self._tiles / batch_tiles))
+        self._run = run_length(self._tiles, problem.n_columns, self._n_batches)
         self._coordinates: Coordinates = coordinates_of(problem, packed.scale, seed)
         self._model = self._columns()
         self._rows = EpochRows(
@@ -211,7 +211,7 @@ class _Run:
     def _pass(self, coef: Coef, rate: float) -> DescentResult:
         self._passes += 1
         schedule = DescentSchedule(
-            order=permutation(self._seed, self._tiles, step=self._passes, stream=_ORDER_STREAM)[None],
+            order=visiting_order(self._seed, self._tiles, self._run, pass_number=self._passes)[None],
             n_batches=self._n_batches,
             rates=np.array([rate]),
             batch_weight=self._n_batches / self.problem.total_weight,

@@ -16,7 +16,7 @@ __all__ = ["Observation", "advise", "stalled_share"]
 _LAST = 5  # measurements that advice looks at
 _LOST_SHARE, _EDQ_RATIO = 0.2, 0.9  # lost updates matter where they pull the EDQ ratio below this
 _V_OFF = 0.1  # of the ratio of second moments to 1
-_SATURATED = 0.1  # of the codes
+_SATURATED = 0.2  # of the codes
 _NAMED = 3  # parameters named per sentence
 _NAMES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
 
@@ -140,11 +140,12 @@ def _lost(evidence: list[_Evidence]) -> list[str]:
     for (dtype, stored, lr), own in cases.items():
         own.sort(key=lambda one: -one.mean("lost_full"))
         first = own[0]
-        others = f" (and of {len(own) - 1} more parameters)" if len(own) > 1 else ""
+        more = len(own) - 1
+        others = f" (and of {more} more parameter{'s' if more > 1 else ''})" if more else ""
         sentences.append(
             f"{_percent(first.mean('lost_full'))} of the updates to {first.name}{others} are lost in "
-            f"{_NAMES.get(dtype, str(dtype))} at lr {lr:g} under {stored}, EDQ ratio {first.edq_ratio:.2f}: "
-            f"{_instead(dtype)}."
+            f"{_NAMES.get(dtype, str(dtype))} at lr {lr:.3g} under {stored}, "
+            f"EDQ ratio {first.edq_ratio:.2f}: {_instead(dtype)}."
         )
     return sentences
 
@@ -189,8 +190,8 @@ def _second_moment(evidence: list[_Evidence]) -> list[str]:
     worst = max(bad, key=_off)
     return [
         f"The second moment is off in {_worst(bad, _off)}: {worst.name}'s is {worst.mean('v_ratio'):.2f} "
-        f"times what float64 would hold under {worst.known.facts.stored}; use a recipe with more bits for it "
-        "('8bit', '24bit'), or measure more elements with sample= if its gradients are few and large."
+        f"times what float64 would hold under {worst.known.facts.stored}; use recipe '24bit' or "
+        "'collage-plus' for it, or measure more elements with sample= if its gradients are few and large."
     ]
 
 
@@ -211,8 +212,8 @@ def _saturated(evidence: list[_Evidence]) -> list[str]:
             share = max(one.mean(figure) for one in bad)
             which = _worst(bad, lambda one, figure=figure: one.mean(figure))  # type: ignore[misc]
             sentences.append(
-                f"Up to {_percent(share)} {what} in {which}: use a recipe with more bits for them ('8bit', "
-                "'24bit')."
+                f"Up to {_percent(share)} {what} in {which}: use recipe '24bit', unless these elements have "
+                "no gradients."
             )
     return sentences
 

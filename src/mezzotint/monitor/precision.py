@@ -54,19 +54,19 @@ class PrecisionMonitor:
     keep : int, default 1000
         How many measurements `history` holds.
 
-    Raises
-    ------
-    ParameterError
-        If an argument is outside its range.
-    FileError
-        If a CSV file exists and is not a monitor's.
-
     Attributes
     ----------
     step : int
         Steps made so far; those that a GradScaler skipped do not count.
     seconds : float
         Time spent in the hooks so far.
+
+    Raises
+    ------
+    ParameterError
+        If an argument is outside its range.
+    FileError
+        If a CSV file exists and is not a monitor's.
 
     References
     ----------

@@ -6,6 +6,8 @@ from collections import Counter
 
 from mezzotint.errors import KernelUnavailableError, ParameterError
 from mezzotint.optim._eager import EagerBackend
+from mezzotint.optim._native import NativeBackend
+from mezzotint.optim._triton import TritonBackend
 from mezzotint.optim.task import Backend, Task
 
 __all__ = ["Dispatch"]
@@ -13,7 +15,7 @@ __all__ = ["Dispatch"]
 
 def _known() -> dict[str, Backend]:
     """Give all backends, the fastest first."""
-    backends: tuple[Backend, ...] = (EagerBackend(),)
+    backends: tuple[Backend, ...] = (NativeBackend(), TritonBackend(), EagerBackend())
     return {backend.name: backend for backend in backends}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,8 +14,20 @@ from mezzotint.optim.codecs import Component, Parts, refresh
 from mezzotint.optim.recipes import RECIPES, Recipe, recipe_named
 from mezzotint.optim.rules import Hyper, Rule, RuleName
 from mezzotint.optim.sharding import Extent, extent_of, local
-from mezzotint.optim.states import STEP, WEIGHT, State, layout, loaded, portable, zeros
+from mezzotint.optim.states import (
+    STEP,
+    WEIGHT,
+    State,
+    check_same_storage,
+    layout,
+    loaded,
+    portable,
+    zeros,
+)
 from mezzotint.optim.task import Task
+
+if TYPE_CHECKING:
+    from mezzotint.optim.release import GradientRelease
 
 __all__ = ["Group", "LowPrecisionOptimizer", "is_small", "refuse_unavailable"]
 
@@ -71,6 +83,8 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     ParameterError
         If an argument is outside its range, or a parameter cannot be stored as its recipe says.
     """
+
+    _released: GradientRelease | None = None
 
     def __init__(
         self,
@@ -134,18 +148,14 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             If a gradient is sparse or complex; no parameter has been changed then.
         """
         loss = None
-        if closure is not None:
+        if closure is not None and self._released is None:
             with torch.enable_grad():
                 loss = closure()
         pending = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for _, p in pending:
-            _check_gradient(p.grad)
-        if getattr(self, "found_inf", None):
-            return loss
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        tasks = [self._task(group, p, _unscaled(p.grad, scale)) for group, p in pending]
-        self._dispatch.run([task for task in tasks if task.gradient.numel()])
-        self.finish([p for _, p in pending], tasks)
+        if self._released is not None:
+            self._released.end_step(closure is not None, [p for _, p in pending])
+        elif not getattr(self, "found_inf", None):
+            self._advance(pending)
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -264,6 +274,18 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
 
     # ------------------------------------------------------------------ one parameter
 
+    @torch.no_grad()
+    def _advance(self, pending: list[tuple[Group, Tensor]]) -> None:
+        """Step parameters that have gradients."""
+        gradients = [p.grad for _, p in pending if p.grad is not None]
+        for gradient in gradients:
+            _check_gradient(gradient)
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        given = zip(pending, gradients, strict=True)
+        tasks = [self._task(group, p, _unscaled(gradient, scale)) for (group, p), gradient in given]
+        self._dispatch.run([task for task in tasks if task.gradient.numel()])
+        self.finish([p for _, p in pending], tasks)
+
     def task(self, param: Tensor, *, ahead: int = 0) -> Task:
         """Gather what is stored of a parameter, as a backend gets it; nothing is changed.
 
@@ -346,8 +368,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     def _initialise(self, p: Tensor, group: Group, extent: Extent) -> None:
         """Make the state of a parameter: zero moments, and what the visible weight leaves out."""
         state = self.state[p]
-        device = local(p).device if group["capturable"] else "cpu"
-        state[STEP] = torch.tensor(0.0, device=device)
+        state[STEP] = torch.tensor(0.0, device=_counting_device(group, p))
         for key, component in layout(self._rule(group), self._recipe(group, p)).items():
             state[key] = zeros(p, component, extent)
             if key.startswith(WEIGHT) and component.dtype is torch.float32:
@@ -358,7 +379,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         numbers = [number for saved in given["param_groups"] for number in saved["params"]]
         params = [(group, p) for group in self.param_groups for p in group["params"]]
         for group, saved in zip(self.param_groups, given["param_groups"], strict=False):
-            _check_same_storage(group, saved)
+            check_same_storage(group, saved)
         taken = {
             p: loaded(p, given["state"][number], layout(self._rule(group), self._recipe(group, p)))
             for number, (group, p) in zip(numbers, params, strict=False)
@@ -370,6 +391,9 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     def _restore(self, states: dict[Tensor, State]) -> None:
         """Put them in place; what the weights are is seen in the next step."""
         self.state.update(states)
+        for group in self.param_groups:
+            for p in filter(states.__contains__, group["params"]):
+                states[p][STEP] = states[p][STEP].to(_counting_device(group, p))
         self._versions.clear()
 
     # ------------------------------------------------------------------ recipes
@@ -421,6 +445,11 @@ def _matrix(tensor: Tensor, extent: Extent) -> Tensor:
     return tensor.reshape(extent.rows, tensor.numel() // max(extent.rows, 1))
 
 
+def _counting_device(group: Group, p: Tensor) -> torch.device:
+    """Say where steps are counted: on the host, unless a graph on the device is to count them."""
+    return local(p).device if group["capturable"] else torch.device("cpu")
+
+
 def _check_gradient(gradient: Tensor) -> None:
     """Refuse gradients that rows of numbers cannot hold."""
     if gradient.is_sparse or gradient.layout is not torch.strided:
@@ -434,21 +463,6 @@ def _check_gradient(gradient: Tensor) -> None:
 def _unscaled(gradient: Tensor, scale: Tensor | None) -> Tensor:
     """Divide by the scale that GradScaler has set; it is a power of two."""
     return gradient if scale is None else local(gradient).to(torch.float32) / scale.to(gradient.device)
-
-
-def _check_same_storage(group: Group, saved: Group) -> None:
-    """Refuse to read states of one recipe as those of another."""
-    if "recipe" not in saved:
-        raise ParameterError(
-            "a state of another optimizer came; states of mezzotint's own are allowed: carry it over with "
-            "import_state"
-        )
-    for key in ("recipe", "arithmetic", "weight_decay_style"):
-        if key in saved and saved[key] != group.get(key):
-            raise ParameterError(
-                f"a state with {key} {saved[key]!r} came; this optimizer has {group.get(key)!r}: make it "
-                f"with the same {key}, or carry the state over with export_state and import_state"
-            )
 
 
 def refuse_unavailable(**options: bool | None) -> None:

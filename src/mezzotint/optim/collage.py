@@ -12,6 +12,7 @@ from torch import Tensor
 from mezzotint.errors import ParameterError
 from mezzotint.expansions import grow, mul, split
 from mezzotint.optim.codecs import Parts
+from mezzotint.optim.floats import square_root
 from mezzotint.optim.rules import Hyper
 from mezzotint.optim.task import Task
 
@@ -55,7 +56,8 @@ def step_bf16(task: Task) -> None:
     m, v = task.moments
     m[""].copy_(h.keep1 * m[""] + h.add1 * g)
     _average_square(v, (h.add2 * g) * g, h)
-    update = -h.rate * (m[""] / (v[""].sqrt() * h.root + h.eps))
+    root = square_root(v[""].float()).to(torch.bfloat16)
+    update = -h.rate * (m[""] / (root * h.root + h.eps))
     if task.decay_style == "compact":
         update = update - h.decay * w
     elif task.decay_style == "torch":

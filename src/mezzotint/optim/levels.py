@@ -6,8 +6,7 @@ search. Uniform words (24 bits of them) decide between the two neighbours; ``Non
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -50,6 +49,8 @@ class SignedLevels:
     curve : float
         More than 1; the smaller, the denser near zero: the density there is ``curve / (curve - 1)**2`` times
         that at the end, up to a constant.
+    table : Tensor of float32, shape (2**bits,)
+        All levels in ascending order.
 
     Examples
     --------
@@ -60,17 +61,18 @@ class SignedLevels:
     bits: int
     limit: float
     curve: float = 1.5
+    table: Tensor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made at once and not at first use: the lock of a cached property would cut compiled steps.
+        y = torch.arange(-self.top, self.top + 1, 2, dtype=torch.float64) / self.top
+        table = self.limit * (self.curve - 1) * y / (self.curve - y.abs())
+        object.__setattr__(self, "table", table.to(torch.float32))
 
     @property
     def top(self) -> int:
         """The largest code, 2**bits - 1."""
         return (1 << self.bits) - 1
-
-    @cached_property
-    def table(self) -> Tensor:
-        """All levels in ascending order; float32, shape (2**bits,)."""
-        y = torch.arange(-self.top, self.top + 1, 2, dtype=torch.float64) / self.top
-        return (self.limit * (self.curve - 1) * y / (self.curve - y.abs())).to(torch.float32)
 
     def encode(self, x: Tensor, words: Tensor | None) -> Tensor:
         """Round to a code; unbiased for |x| <= limit when the words are uniform.

@@ -140,6 +140,6 @@ def _refuse_other_shardings(param: DTensor) -> None:
     for placement in param.placements:
         if not (isinstance(placement, Replicate) or (type(placement) is Shard and placement.dim == 0)):
             raise ParameterError(
-                f"a parameter came with placement {placement}; states are stored by rows, so Shard(0) and "
+                f"a parameter came with placement {placement!r}; states are stored by rows, so Shard(0) and "
                 "Replicate are allowed: shard along dimension 0"
             )

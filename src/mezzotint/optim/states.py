@@ -18,7 +18,7 @@ from mezzotint.optim.recipes import Recipe
 from mezzotint.optim.rules import Rule
 from mezzotint.optim.sharding import Extent, distributed_like, extent_of, local
 
-__all__ = ["STEP", "WEIGHT", "State", "layout", "loaded", "portable", "zeros"]
+__all__ = ["STEP", "WEIGHT", "State", "check_same_storage", "layout", "loaded", "portable", "zeros"]
 
 State = dict[str, Any]
 Layout = dict[str, Component]
@@ -129,6 +129,34 @@ def loaded(param: Tensor, saved: State, stored: Layout) -> State:
         state[key] = value.detach().to(local(param).device, copy=True)
     state[STEP] = torch.as_tensor(saved[STEP], dtype=torch.float32).detach().clone()
     return state
+
+
+def check_same_storage(group: State, saved: State) -> None:
+    """Refuse to read states of one recipe as those of another.
+
+    Parameters
+    ----------
+    group : dict
+        A group of the optimizer.
+    saved : dict
+        The same group in a checkpoint.
+
+    Raises
+    ------
+    ParameterError
+        If states of `saved` are stored otherwise, or come from an optimizer that is not ours.
+    """
+    if "recipe" not in saved:
+        raise ParameterError(
+            "a state of another optimizer came; states of mezzotint's own are allowed: carry it over with "
+            "import_state"
+        )
+    for key in ("recipe", "arithmetic", "weight_decay_style"):
+        if key in saved and saved[key] != group.get(key):
+            raise ParameterError(
+                f"a state with {key} {saved[key]!r} came; this optimizer has {group.get(key)!r}: make it "
+                f"with the same {key}, or carry the state over with export_state and import_state"
+            )
 
 
 def _local_shape(component: Component, extent: Extent) -> tuple[int, ...]:

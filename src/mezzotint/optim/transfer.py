@@ -107,7 +107,7 @@ def fp32_state_dict(model: nn.Module, optimizer: LowPrecisionOptimizer) -> dict[
 
 @torch.no_grad()
 def load_fp32_(model: nn.Module, optimizer: LowPrecisionOptimizer, state_dict: dict[str, Tensor]) -> None:
-    """Load weights of full precision: into the model, rounded, and into the optimizer, what rounding cuts off.
+    """Load weights of full precision: into the model, rounded, and into the optimizer, what rounding drops.
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ def _check(optimizer: LowPrecisionOptimizer, p: Tensor, state: dict[str, Any]) -
         if name not in state or state[name].shape != p.shape:
             found = tuple(state[name].shape) if name in state else "nothing"
             raise ParameterError(
-                f"state {name!r} came as {found}, the parameter has shape {tuple(p.shape)}; pass the state of an "
-                "optimizer with the same rule over the same parameters"
+                f"state {name!r} came as {found}, the parameter has shape {tuple(p.shape)}; "
+                "pass the state of an optimizer with the same rule over the same parameters"
             )
 
 

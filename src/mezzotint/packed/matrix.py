@@ -28,12 +28,18 @@ class Origin:
         How many of these the codes were made from.
     bytes_read : int
         Bytes of codes read to open it: 0 where the codes are mapped.
+    rows : tuple of int
+        First row of the store that was opened, and the row after the last.
+    n_shards : int
+        Files of codes that the store has.
     """
 
     path: Path
     stored_bits: int
     bits: int
     bytes_read: int
+    rows: tuple[int, int]
+    n_shards: int
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

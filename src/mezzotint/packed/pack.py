@@ -110,7 +110,7 @@ def pack(
     if n_draws not in DRAW_BITS:
         raise ParameterError(f"n_draws={n_draws!r} is not possible; allowed: 1, 2.")
     check_bits(bits, DRAW_BITS[n_draws])
-    _check_levels(levels, bits, n_draws)
+    check_levels(levels, bits, n_draws)
     source = as_source(X)
     packed = pack_source(
         source if progress is None else reporting(source, progress),
@@ -133,7 +133,8 @@ def reporting(source: Source, progress: Callable[[int, int], None]) -> Source:
     return ReportingSource(source, lambda _, rows: progress(rows, n_rows))
 
 
-def _check_levels(levels: str, bits: int, n_draws: int) -> None:
+def check_levels(levels: str, bits: int, n_draws: int) -> None:
+    """Raise ParameterError unless `n_draws` draws of `bits` bits can be rounded to such levels."""
     if levels not in ("uniform", "optimal"):
         raise ParameterError(f"levels={levels!r} is unknown; allowed: 'uniform', 'optimal'.")
     if levels == "optimal" and bits not in TABLE_BITS[n_draws]:

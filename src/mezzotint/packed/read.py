@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mezzotint.errors import DataError, FileError, ParameterError
 from mezzotint.packed.sources import ArraySource, Source, as_source
 from mezzotint.packed.sources_npy import first_bytes, map_samples
+from mezzotint.packed.store_format import HEADER_NAME
 
 _CSV = {".csv", ".tsv"}
 _LIBSVM = {".svm", ".libsvm", ".svmlight"}
@@ -107,6 +108,8 @@ _Opened = tuple[Source, dict[str, NDArray[Any]]]
 
 def _kind(file: Path) -> str:
     """Which opener a path is for; FileError if there is none."""
+    if (file / HEADER_NAME).is_file():
+        raise FileError(f"{file} is a store of codes, not a file of rows; open it with mezzotint.open.")
     if file.is_dir():
         return "parquet"
     first_bytes(file, 1)

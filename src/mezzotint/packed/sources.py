@@ -125,6 +125,11 @@ class ReportingSource:
         """None: kernels get one block after the other, so that each can be counted."""
         return
 
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the rows are decoded from codes whose floats are gone."""
+        return bool(getattr(self._source, "is_decoded", False))
+
     def block(self, start: int, stop: int) -> FloatArray:
         """Rows [start, stop), counted."""
         self._reads += start == 0

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.matrix import Origin, PackedMatrix
 from mezzotint.packed.planes import READABLE_BITS, widths_of
 from mezzotint.packed.sources import Source, as_source
-from mezzotint.packed.store_files import advise, close_shards, open_shards, read_header
+from mezzotint.packed.store_files import OpenShard, advise, close_shards, open_shards, read_header
 from mezzotint.packed.store_format import TILES, Columns, StoreInfo
 from mezzotint.packed.store_map import Part, map_parts
 from mezzotint.packed.store_planes import BlockReader, StoreSource, at_bits, tile_codes
@@ -25,6 +25,7 @@ def open(
     path: str | Path,
     bits: int | None = None,
     *,
+    shards: range | None = None,
     source: Any = None,  # noqa: ANN401 - any array-like
     verify: bool = False,
     n_jobs: int | None = None,
@@ -42,8 +43,11 @@ def open(
     bits : {1, 2, 4, 8, 16} or None
         Read only the top bits (stores of planes): as 8-bit codes, or 4-bit codes for 4, 2 and 1. None
         reads all. Of a store of 16 bits that is 8-bit codes with the 16-bit values as their source.
+    shards : range or None
+        Open only these files of codes, which hold rows `origin.rows` of the store: a machine may have no
+        others. None opens all; `origin.n_shards` says how many there are.
     source : array-like, Source or None
-        The float rows that were packed, for exact solutions.
+        The float rows that were packed (of `shards`, if those are given), for exact solutions.
     verify : bool
         Check every block now. Otherwise the headers are checked, and blocks of planes when first read.
     n_jobs : int or None
@@ -60,9 +64,9 @@ def open(
     StoreError
         If there is no store at `path`, or it is damaged, unfinished or of another version.
     ParameterError
-        If the store cannot be read at `bits`.
+        If the store cannot be read at `bits`, or does not have these `shards`.
     DataError
-        If `source` has another shape than the store.
+        If `source` has another shape than what is opened.
 
     See Also
     --------
@@ -78,20 +82,19 @@ def open(
     >>> coarse.bits, coarse.origin.bytes_read, fine.bits, fine.source.shape
     (4, 8000, 8, (500, 4))
     """
-    store = Path(path)
-    info, columns = read_header(store)
-    chosen = _checked_bits(info, bits)
-    rows = None if source is None else _checked_source(source, info)
+    files, columns = _select(path, shards)
+    chosen = _checked_bits(files.info, bits)
+    rows = None if source is None else _checked_source(source, files.info)
     if verify:
-        verify_store(store)
-    if info.layout == TILES:
-        return _mapped(store, info, columns, rows)
+        _verify(files)
+    if files.info.layout == TILES:
+        return _mapped(files, columns, rows)
     if rows is None and chosen > _LARGEST_CODES:
-        rows = _decoded(store, info, columns, chosen)
-    return _assembled(store, info, columns, rows, min(chosen, _LARGEST_CODES), resolve_n_jobs(n_jobs))
+        rows = _decoded(files, columns, chosen)
+    return _assembled(files, columns, rows, min(chosen, _LARGEST_CODES), resolve_n_jobs(n_jobs))
 
 
-def open_source(path: str | Path, bits: int | None = None) -> StoreSource:
+def open_source(path: str | Path, bits: int | None = None, *, shards: range | None = None) -> StoreSource:
     """Open a store of planes as rows that are decoded block by block, without codes in memory.
 
     Together with a store of tiles everything stays on disk: ``open(tiles, source=open_source(planes))``.
@@ -102,6 +105,8 @@ def open_source(path: str | Path, bits: int | None = None) -> StoreSource:
         Folder of a store of planes.
     bits : {1, 2, 4, 8, 16} or None
         Top bits to decode; None means all.
+    shards : range or None
+        Only these files, as in `open`.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def open_source(path: str | Path, bits: int | None = None) -> StoreSource:
     StoreError
         If there is no store at `path`, or it is damaged, unfinished or of another version.
     ParameterError
-        If the store holds tiles, or not that many bits.
+        If the store holds tiles, or not that many bits, or not these shards.
 
     Examples
     --------
@@ -124,11 +129,13 @@ def open_source(path: str | Path, bits: int | None = None) -> StoreSource:
     >>> bool(abs(rows.block(10, 20) - X[10:20]).max() < 1e-4)
     True
     """
-    store = Path(path)
-    info, columns = read_header(store)
-    if info.layout == TILES:
-        raise ParameterError(f"{path} holds codes in tiles; only planes are decoded as a source, see `open`.")
-    return _decoded(store, info, columns, _checked_bits(info, bits))
+    files, columns = _select(path, shards)
+    if files.info.layout == TILES:
+        raise ParameterError(
+            f"{path} holds codes in {TILES}; only planes are decoded as a source. Open it with `open`, or "
+            "pack with planes=True."
+        )
+    return _decoded(files, columns, _checked_bits(files.info, bits))
 
 
 def verify_store(path: str | Path) -> int:
@@ -157,10 +164,55 @@ def verify_store(path: str | Path) -> int:
     ...     mz.packed.verify_store(folder + "/rows.mzt")
     256
     """
+    return _verify(_select(path, None)[0])
+
+
+class _Files(NamedTuple):
+    """Some or all shards of a store."""
+
+    path: Path
+    whole: StoreInfo
+    shards: range
+
+    @property
+    def info(self) -> StoreInfo:
+        """What they hold."""
+        return self.whole.part(self.shards)
+
+    def open(self) -> list[OpenShard]:
+        """Open and check the files; the caller closes them."""
+        return open_shards(self.path, self.whole, self.shards)
+
+    def origin(self, bits: int, bytes_read: int) -> Origin:
+        """What a matrix of these rows says of them."""
+        first, last = self.whole.shards[self.shards.start], self.whole.shards[self.shards.stop - 1]
+        return Origin(
+            path=self.path,
+            stored_bits=self.whole.bits,
+            bits=bits,
+            bytes_read=bytes_read,
+            rows=(first.start, last.stop),
+            n_shards=len(self.whole.shards),
+        )
+
+
+def _select(path: str | Path, shards: range | None) -> tuple[_Files, Columns]:
     store = Path(path)
-    info, _ = read_header(store)
-    reader = BlockReader(info, open_shards(store, info), len(info.planes))
-    for block in info.blocks():
+    info, columns = read_header(store)
+    every = range(len(info.shards))
+    if shards is None:
+        return _Files(store, info, every), columns
+    if not isinstance(shards, range) or not shards or shards != every[shards.start : shards.stop]:
+        raise ParameterError(
+            f"shards={shards!r} of a store with {len(every)}; give neighbouring ones, a range within {every}."
+        )
+    return _Files(store, info, shards), columns
+
+
+def _verify(files: _Files) -> int:
+    """Check every block; the bytes read for that."""
+    reader = BlockReader(files.info, files.open(), len(files.whole.planes))
+    for block in reader.info.blocks():
         reader.pieces(block)
     return reader.bytes_read
 
@@ -186,21 +238,21 @@ def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
     rows = as_source(source)
     if rows.shape != info.shape:
         raise DataError(
-            f"source has shape {rows.shape}, the store {info.shape}; pass the rows that were packed."
+            f"source has shape {rows.shape}, the rows that are opened {info.shape}; pass what was packed."
         )
     return rows
 
 
-def _reader(store: Path, info: StoreInfo, bits: int) -> BlockReader:
-    return BlockReader(info, open_shards(store, info), len(widths_of(bits)))
+def _reader(files: _Files, bits: int) -> BlockReader:
+    return BlockReader(files.info, files.open(), len(widths_of(bits)))
 
 
-def _decoded(store: Path, info: StoreInfo, columns: Columns, bits: int) -> StoreSource:
-    return StoreSource(_reader(store, info, bits), at_bits(info, columns, bits))
+def _decoded(files: _Files, columns: Columns, bits: int) -> StoreSource:
+    return StoreSource(_reader(files, bits), at_bits(files.whole, columns, bits))
 
 
-def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | None) -> PackedMatrix:
-    shards = open_shards(store, info)
+def _mapped(files: _Files, columns: Columns, source: Source | None) -> PackedMatrix:
+    info, shards = files.info, files.open()
     try:
         parts = [
             Part(shard.descriptor, shard.data_start, (info.padded(stop) - start) * info.planes[0])
@@ -211,27 +263,27 @@ def _mapped(store: Path, info: StoreInfo, columns: Columns, source: Source | Non
         codes = map_parts(parts)
     finally:
         close_shards(shards)
-    origin = Origin(path=store, stored_bits=info.bits, bits=info.bits, bytes_read=0)
-    return _matrix(codes, info.tiles, info, replace(columns, noise=columns.noise[0]), source, origin)
+    columns = replace(columns, noise=columns.noise[0])
+    return _matrix(codes, info.tiles, columns, source, info.dtype, files.origin(info.bits, 0))
 
 
 def _assembled(
-    store: Path, info: StoreInfo, columns: Columns, source: Source | None, bits: int, n_threads: int
+    files: _Files, columns: Columns, source: Source | None, bits: int, n_threads: int
 ) -> PackedMatrix:
-    reader = _reader(store, info, bits)
-    n, d = info.shape
+    reader = _reader(files, bits)
+    n, d = reader.info.shape
     layout = Layout(n_rows=n, n_columns=d, bits=max(bits, 4))
     codes = tile_codes(reader, layout, n_threads)
-    origin = Origin(path=store, stored_bits=info.bits, bits=bits, bytes_read=reader.bytes_read)
-    return _matrix(codes, layout, info, at_bits(info, columns, bits), source, origin)
+    origin = files.origin(bits, reader.bytes_read)
+    return _matrix(codes, layout, at_bits(files.whole, columns, bits), source, files.whole.dtype, origin)
 
 
 def _matrix(
     codes: NDArray[np.uint8],
     layout: Layout,
-    info: StoreInfo,
     columns: Columns,
     source: Source | None,
+    dtype: str,
     origin: Origin,
 ) -> PackedMatrix:
     return PackedMatrix(
@@ -241,6 +293,6 @@ def _matrix(
         scale=columns.scale,
         noise=columns.noise,
         source=source,
-        dtype=np.dtype(info.dtype),
+        dtype=np.dtype(dtype),
         origin=origin,
     )

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from mezzotint.packed.store_format import (
     parse,
     parse_crc,
     shard_name,
+    shown,
 )
 
 HEADER_KIND, SHARD_KIND = "mezzotint-store", "mezzotint-store-shard"
@@ -49,6 +50,7 @@ class Frame(NamedTuple):
 class OpenShard(NamedTuple):
     """An open file of a shard whose header has been checked."""
 
+    name: str
     descriptor: int
     data_start: int  # of its first plane
     checksums: NDArray[np.uint32]  # (blocks, planes)
@@ -121,23 +123,30 @@ def read_frame(descriptor: int, kind: str) -> Frame:
             f"its header would be {length} bytes long in a file of {size}; it is cut short or no store"
         )
     content = load_json(os.pread(descriptor, length, 8))
-    metadata = content.pop("__metadata__", None) if isinstance(content, dict) else None
+    metadata = content.get("__metadata__") if isinstance(content, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise StoreError("it is not a safetensors file with a description")
+        raise StoreError(f"it is not a safetensors file with a description, but begins with {shown(content)}")
     if metadata.get("format") != kind:
-        raise StoreError(f"it holds {metadata.get('format', 'something else')[:40]!r}, not {kind!r}")
+        raise StoreError(f"it holds {shown(metadata.get('format'))}, not {kind!r}")
     if metadata.get("format_version") != FORMAT_VERSION:
         raise StoreError(
-            f"it has format version {metadata.get('format_version', '')[:40]!r}; this mezzotint reads "
+            f"it has format version {shown(metadata.get('format_version'))}; this mezzotint reads "
             f"version {FORMAT_VERSION!r}; update mezzotint"
         )
+    del content["__metadata__"]
     return Frame(metadata, content, 8 + length, size)
 
 
 def check_table(frame: Frame, expected: Table) -> None:
     """Raise StoreError unless the tensors are those that the description asks for, and fill the file."""
     if frame.table != expected:
-        raise StoreError("its tensors are not those that its description asks for")
+        absent: dict[str, Any] = dict.fromkeys([*frame.table, *expected], ())  # which no JSON is
+        found, wanted = absent | frame.table, absent | expected
+        other = next(name for name in absent if found[name] != wanted[name])
+        raise StoreError(
+            f"its tensors are not those that its description asks for: {shown(other)} is "
+            f"{shown(found[other] or 'absent')}, not {shown(wanted[other] or 'absent')}"
+        )
     end = max(entry["data_offsets"][1] for entry in expected.values())
     if frame.data_start + end != frame.size:
         raise StoreError(f"it has {frame.size} bytes, and its header asks for {frame.data_start + end}")
@@ -153,8 +162,9 @@ def read_header(store: Path) -> tuple[StoreInfo, Columns]:
         description = frame.metadata.get("description", "")
         data = os.pread(file.fileno(), frame.size - frame.data_start, frame.data_start)
         crc32 = zlib.crc32(data, zlib.crc32(description.encode("utf-8", "replace")))
-        if parse_crc(frame.metadata.get("crc32")) != crc32:
-            raise StoreError("its checksum does not fit its content")
+        noted = parse_crc(frame.metadata.get("crc32"))
+        if noted != crc32:
+            raise StoreError(f"its checksum does not fit its content: {crc32:08x}, noted is {noted:08x}")
         info = parse(description)
         check_table(frame, info.header_table())
         return info, _checked_columns(info, np.frombuffer(data, dtype="<f8").astype(np.float64))
@@ -173,9 +183,15 @@ def check_columns(info: StoreInfo, columns: Columns) -> None:
         largest = columns.offset + columns.scale * info.last_value
     limit = float(np.finfo(info.dtype).max) * (1 + 2.0**-26)  # what is under it rounds to a finite number
     extremes = np.abs([columns.offset, largest])
-    finite = all(np.isfinite(a).all() for a in (extremes, columns.scale, columns.noise))
-    if not finite or (extremes > limit).any() or (columns.scale < 0).any() or (columns.noise < 0).any():
-        raise StoreError("its offsets, scales or noises are not finite, or scales or noises are negative")
+    bad = ~np.isfinite(columns.scale) | (columns.scale < 0) | ~(extremes <= limit).all(axis=0)
+    bad |= ~((columns.noise >= 0) & np.isfinite(columns.noise)).all(axis=0)
+    if bad.any():
+        j = int(bad.argmax())
+        raise StoreError(
+            "its offsets, scales or noises are not finite, or scales or noises are negative: "
+            f"column {j} has offset {columns.offset[j]:.3g}, scale {columns.scale[j]:.3g}, "
+            f"noise {columns.noise[:, j].max():.3g}"
+        )
 
 
 def _open_shard(store: Path, info: StoreInfo, index: int) -> OpenShard:
@@ -197,11 +213,11 @@ def advise(descriptor: int, advice: str, begin: int = 0, length: int = 0) -> Non
         os.posix_fadvise(descriptor, begin, length, getattr(os, advice))
 
 
-def open_shards(store: Path, info: StoreInfo) -> list[OpenShard]:
-    """Open all files of a store and check them, or raise StoreError; the caller closes them."""
+def open_shards(store: Path, info: StoreInfo, wanted: range | None = None) -> list[OpenShard]:
+    """Open the files of a store, or some, and check them, or raise StoreError; the caller closes them."""
     shards: list[OpenShard] = []
     try:
-        for index in range(len(info.shards)):
+        for index in range(len(info.shards)) if wanted is None else wanted:
             shards.append(_open_shard(store, info, index))
     except BaseException:
         close_shards(shards)
@@ -224,9 +240,13 @@ def _checked_shard(descriptor: int, info: StoreInfo, index: int) -> OpenShard:
     data = os.pread(descriptor, length, frame.data_start)
     crc32 = zlib.crc32(data, zlib.crc32(description.encode("utf-8", "replace")))
     shard: Shard = info.shards[index]
-    if crc32 != shard.crc32 or parse_crc(frame.metadata.get("crc32")) != crc32:
-        raise StoreError("its checksum does not fit: it is damaged, or a shard of another store")
+    noted = parse_crc(frame.metadata.get("crc32"))
+    if not crc32 == shard.crc32 == noted:
+        raise StoreError(
+            f"its checksum does not fit: {crc32:08x}, noted are {noted:08x} in it and {shard.crc32:08x} in "
+            "the header of the store; it is damaged, or a shard of another store"
+        )
     if load_json(description) != load_json(info.describe(index)):
-        raise StoreError("it describes another shard than the header of the store")
+        raise StoreError(f"it describes another shard than the header of the store: {shown(description)}")
     checksums = np.frombuffer(data, dtype="<u4").reshape(-1, len(info.planes))
-    return OpenShard(descriptor, frame.data_start + length, checksums)
+    return OpenShard(shard_name(index), descriptor, frame.data_start + length, checksums)

@@ -163,6 +163,13 @@ class StoreInfo:
             [("offset", "F64", [d]), ("scale", "F64", [d]), ("noise", "F64", [len(self.planes), d])]
         )
 
+    def part(self, shards: range) -> "StoreInfo":
+        """What some shards hold, one after the other, with rows counted from the first of them."""
+        first = self.shards[shards.start].start
+        moved = [self.shards[index] for index in shards]
+        moved = [Shard(start - first, stop - first, crc32) for start, stop, crc32 in moved]
+        return replace(self, shape=(moved[-1].stop, self.shape[1]), shards=tuple(moved))
+
     def describe(self, shard: int | None = None) -> str:
         """JSON of the header, or of one shard's file: the same without the others' checksums."""
         facts: dict[str, Any] = {
@@ -227,8 +234,12 @@ def plan(
 def parse(text: str) -> StoreInfo:
     """Read the JSON of a header; StoreError says what is wrong with it."""
     facts = load_json(text)
-    if not isinstance(facts, dict) or set(facts) - _MAY_HAVE != _KEYS:
-        raise StoreError(f"the description must have the entries {', '.join(sorted(_KEYS))}")
+    if not isinstance(facts, dict):
+        raise StoreError(f"the description is {shown(facts)}, not a dictionary")
+    if set(facts) - _MAY_HAVE != _KEYS:
+        raise StoreError(
+            f"the description has the entries {shown(sorted(facts))}; it must have {', '.join(sorted(_KEYS))}"
+        )
     shape = _integers(facts["shape"], "shape", 2)
     info = StoreInfo(
         shape=(shape[0], shape[1]),
@@ -266,18 +277,22 @@ def _check_together(info: StoreInfo, level_bits: object) -> None:
     starts = [start for start, _, _ in info.shards]
     uneven = [edge for edge in edges[:-1] if edge % ROW_GROUP]
     if starts != edges[:-1] or edges[-1] != n_rows or uneven or sorted(set(edges)) != edges:
-        raise StoreError(f"the shards do not cut {n} rows into ranges that start at multiples of {ROW_GROUP}")
+        ranges = [[start, stop] for start, stop, _ in info.shards]
+        raise StoreError(
+            f"the shards {shown(ranges)} do not cut {n} rows into ranges that start at multiples of "
+            f"{ROW_GROUP}"
+        )
 
 
 def _shards(value: object) -> tuple[Shard, ...]:
     if not isinstance(value, list) or not value:
-        raise StoreError(f"shards is {str(value)[:40]!r}, not a list of [start, stop, checksum]")
+        raise StoreError(f"shards is {shown(value)}, not a list of [start, stop, checksum]")
     return tuple(_shard(entry) for entry in value)
 
 
 def _shard(entry: object) -> Shard:
     if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[2], str):
-        raise StoreError(f"{str(entry)[:40]!r} is not a shard [start, stop, checksum]")
+        raise StoreError(f"{shown(entry)} is not a shard [start, stop, checksum]")
     start, stop = _integers(entry[:2], "shard", 2)
     return Shard(start, stop, parse_crc(entry[2]))
 
@@ -286,38 +301,43 @@ def _levels(value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list):
-        raise StoreError(f"levels is {str(value)[:40]!r}, not a list of integers")
+        raise StoreError(f"levels is {shown(value)}, not a list of integers")
     return tuple(_integer(entry, "levels", 0, 255) for entry in value)
 
 
 def _provenance(value: object) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(v, str | int | float) for v in value.values()):
-        raise StoreError("provenance is not a dictionary of texts and numbers")
+        raise StoreError(f"provenance is {shown(value)}, not a dictionary of texts and numbers")
     return value
+
+
+def shown(value: object) -> str:
+    """What a stranger's file said, cut short for a message."""
+    return f"{str(value)[:40]!r}"
 
 
 def _integers(value: object, name: str, count: int) -> list[int]:
     if not isinstance(value, list) or len(value) != count:
-        raise StoreError(f"{name} is {str(value)[:40]!r}, not a list of {count} integers")
+        raise StoreError(f"{name} is {shown(value)}, not a list of {count} integers")
     return [_integer(entry, name, 0, 2**62) for entry in value]
 
 
 def _integer(value: object, name: str, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise StoreError(f"{name} is {str(value)[:40]!r}, not an integer from {low} to {high}")
+        raise StoreError(f"{name} is {shown(value)}, not an integer from {low} to {high}")
     return value
 
 
 def _one_of(value: object, name: str, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
-        raise StoreError(f"{name} is {str(value)[:40]!r}; allowed: {', '.join(allowed)}")
+        raise StoreError(f"{name} is {shown(value)}; allowed: {', '.join(allowed)}")
     return value
 
 
 def parse_crc(text: object) -> int:
     """Read a checksum of eight hexadecimal digits."""
     if not isinstance(text, str) or len(text) != 8 or set(text) - set("0123456789abcdef"):
-        raise StoreError(f"{str(text)[:40]!r} is not a checksum of eight hexadecimal digits")
+        raise StoreError(f"{shown(text)} is not a checksum of eight hexadecimal digits")
     return int(text, 16)
 
 

@@ -55,7 +55,9 @@ def map_parts(parts: Sequence[Part], *, writable: bool = False) -> NDArray[np.ui
     if len(parts) == 1:
         return _map_one(parts[0], writable=writable)
     if writable:
-        raise StoreError("several shards can be written here only one at a time; pass a larger shard_bytes")
+        raise StoreError(
+            f"{len(parts)} shards can be written here only one at a time; pass a larger shard_bytes."
+        )
     return _copy(parts)
 
 
@@ -86,7 +88,10 @@ def read_into(descriptor: int, offset: int, out: NDArray[np.uint8]) -> None:
     while done < len(out):
         got = os.pread(descriptor, min(len(out) - done, 2**24), offset + done)
         if not got:
-            raise StoreError("a file of the store became shorter while it was read; copy it again")
+            raise StoreError(
+                "a file of the store became shorter while it was read: it ends before byte "
+                f"{offset + len(out)}; copy it again."
+            )
         out[done : done + len(got)] = np.frombuffer(got, dtype=np.uint8)
         done += len(got)
 

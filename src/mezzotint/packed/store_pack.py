@@ -1,6 +1,7 @@
 """Packing into a store: rows are streamed, codes go to the file, memory holds one block."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from mezzotint.packed.pack import (
     DRAW_BITS,
     check_bits,
     check_finite,
+    check_levels,
     checked_rounding,
-    column_grid,
+    grid_and_levels,
     raise_if_bad,
     reporting,
 )
@@ -40,6 +42,7 @@ def pack_file(
     *,
     bits: int = 8,
     n_draws: int = 1,
+    levels: str = "uniform",
     planes: bool | None = None,
     rounding: str | None = None,
     shard_bytes: int = SHARD_BYTES,
@@ -64,6 +67,8 @@ def pack_file(
         Bits per value, or of one draw; 16 needs planes.
     n_draws : {1, 2}
         Draws per value, see `mezzotint.pack`; 2 without planes.
+    levels : {"uniform", "optimal"}
+        As for `mezzotint.pack`; optimal levels are for codes without planes.
     planes : bool or None
         Store bit planes; None means for 16 bits only.
     rounding : {"nearest", "stochastic"} or None
@@ -82,7 +87,7 @@ def pack_file(
     DataError
         If X cannot be packed, see `mezzotint.pack`.
     ParameterError
-        If `bits`, `n_draws`, `planes` and `rounding` do not go together.
+        If `bits`, `n_draws`, `levels`, `planes` and `rounding` do not go together.
     StoreError
         If `path` cannot be written, is no store, or another process is writing there.
 
@@ -100,7 +105,8 @@ def pack_file(
     (500, 4)
     """
     planes = bits == 16 if planes is None else planes
-    rounding = _checked_options(bits, n_draws, planes, rounding, shard_bytes)
+    _check_shard_bytes(shard_bytes)
+    rounding = _checked_options(bits, n_draws, levels, planes, rounding)
     target = Path(path)
     check_target(target)
     source = as_source(X) if progress is None else reporting(as_source(X), progress)
@@ -115,7 +121,7 @@ def pack_file(
         shard_bytes=shard_bytes,
         provenance=provenance,
     )
-    columns = job.plane_ranges(info) if planes else job.tile_ranges(info)
+    info, columns = (info, job.plane_ranges(info)) if planes else job.tile_ranges(info, levels)
     with StoreWriter(target, info, columns, resume=True) as writer:
         (job.write_planes if planes else job.write_tiles)(writer, columns, rounding)
         writer.commit()
@@ -145,16 +151,18 @@ def save(packed: PackedMatrix, path: str | Path, shard_bytes: int) -> None:
         writer.commit()
 
 
-def _checked_options(bits: int, n_draws: int, planes: bool, rounding: str | None, shard_bytes: int) -> str:
+def _checked_options(bits: int, n_draws: int, levels: str, planes: bool, rounding: str | None) -> str:
     """Return the rounding to use."""
-    _check_shard_bytes(shard_bytes)
     if n_draws not in DRAW_BITS or (planes and n_draws != 1):
         allowed = "1" if planes else "1, 2"
         raise ParameterError(f"n_draws={n_draws!r} with planes={planes}; allowed: {allowed}.")
     check_bits(bits, STORABLE_BITS if planes else DRAW_BITS[n_draws])
     if planes and rounding not in (None, "nearest"):
         raise ParameterError(f"rounding={rounding!r} with planes=True; allowed: 'nearest'.")
-    return checked_rounding(rounding, n_draws)
+    if planes and levels == "optimal":
+        raise ParameterError("levels='optimal' with planes=True, whose codes are uniform; use planes=False.")
+    check_levels(levels, bits, n_draws)
+    return checked_rounding(rounding, n_draws, levels)
 
 
 def _check_shard_bytes(shard_bytes: int) -> None:
@@ -174,10 +182,12 @@ class _Job:
         self.source = source
         self._seed, self._threads = seed, n_threads
 
-    def tile_ranges(self, info: StoreInfo) -> Columns:
-        """Ranges and noise as `mezzotint.pack` chooses them."""
-        offset, scale, noise = column_grid(self.source, info.tiles, self._seed, self._threads)
-        return Columns(offset=offset, scale=scale, noise=noise[np.newaxis])
+    def tile_ranges(self, info: StoreInfo, levels: str) -> tuple[StoreInfo, Columns]:
+        """Ranges, noise and the table of levels as `mezzotint.pack` chooses them."""
+        layout, grid = grid_and_levels(self.source, info.tiles, levels, self._seed, self._threads)
+        offset, scale, noise = grid
+        columns = Columns(offset=offset, scale=scale, noise=noise[np.newaxis])
+        return replace(info, levels=layout.levels), columns
 
     def plane_ranges(self, info: StoreInfo) -> Columns:
         """Ranges that cover every value; noise of each number of planes from a row sample."""

@@ -12,7 +12,7 @@ from mezzotint.kernels import Layout, ops
 from mezzotint.packed.planes import Codes, join, widths_of
 from mezzotint.packed.sources import FloatArray
 from mezzotint.packed.store_files import OpenShard, advise
-from mezzotint.packed.store_format import Block, Columns, StoreInfo, checksum, shard_name
+from mezzotint.packed.store_format import Block, Columns, StoreInfo, checksum
 from mezzotint.packed.store_map import read_into
 
 Pieces = list[NDArray[np.uint8]]
@@ -24,7 +24,7 @@ class BlockReader:
     Parameters
     ----------
     info : StoreInfo
-        What the files hold.
+        What the files hold together.
     shards : list of OpenShard
         The files; closed when the reader is gone.
     n_planes : int
@@ -92,8 +92,9 @@ class BlockReader:
     def _verify(self, block: Block, pieces: Pieces) -> None:
         expected = self._shards[block.shard].checksums[block.number]
         if any(checksum(piece) != crc for piece, crc in zip(pieces, expected, strict=False)):
+            name = self._shards[block.shard].name
             raise StoreError(
-                f"{shard_name(block.shard)} is damaged: rows {block.start} to {block.stop - 1} do not fit "
+                f"{name} is damaged: rows {block.start} to {block.stop - 1} do not fit "
                 "their checksum. Copy the file again, or pack the data again."
             )
         self._verified[block.shard][block.number] = True

@@ -135,7 +135,9 @@ class StoreWriter:
         """Finish the headers and put the store in its place."""
         missing = next(self.missing_blocks(), None)
         if missing is not None:
-            raise StoreError(f"rows {missing.start} to {missing.stop} of {self.path} were not written.")
+            raise StoreError(
+                f"rows {missing.start} to {missing.stop} of {self.path} were not written; write them first."
+            )
         with _explaining(self._partial):
             shards = [self._finish(s) for s in range(len(self.info.shards))]
             content = header_file(replace(self.info, shards=tuple(shards)), self._columns)

@@ -1,0 +1,1 @@
+"""How few bytes per parameter reach the loss of fp32 master weights? `python -m benchmarks.training -h`."""
