@@ -16,6 +16,7 @@ PACKAGES = [
     "mezzotint.linear",
     "mezzotint.monitor",
     "mezzotint.kernels",
+    "mezzotint.optim",
     "mezzotint.random",
 ]
 

@@ -1,4 +1,4 @@
-"""Caught: vectors that decay, norms among matrices, a tied name missed, choices spared away, bytes left out."""
+"""Caught: vectors that decay, norms among matrices, a tied name missed, choices spared, bytes left out."""
 
 import pytest
 import torch

@@ -16,7 +16,7 @@ __all__ = ["app", "main"]
 
 _HELP = """Train linear models on 8- or 4-bit data and get the answer of full precision.
 
-[bold]Start here:[/]  mezzotint tour      trains real models beside scikit-learn, in about a minute
+[bold]Start here:[/]  mezzotint tour      trains real models in few bits beside full precision, in two minutes
 
 [bold]Your data:[/]   mezzotint fit X.npy y.npy --out model      then      mezzotint predict model X.npy
 """

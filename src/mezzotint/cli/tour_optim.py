@@ -41,7 +41,7 @@ def has_torch() -> bool:
 
 
 def train_all(text: "Text", plan: Plan) -> dict[str, Run]:
-    """Train with every recipe, each on one thread in a process of its own, as many at once as there are cores."""
+    """Train with every recipe, each on one thread of a process of its own, as many at once as cores."""
     recipes = (REFERENCE, PLAIN, COMPENSATED, SMALLEST)
     runs: dict[str, Run] = {}
     with console.working("training a small GPT") as work, _processes(len(recipes)) as pool:

@@ -36,10 +36,10 @@ class Text:
 
 
 def real_text() -> Text:
-    """Read tinyshakespeare.txt in the folder that MEZZOTINT_DATA names or, without it, Python's own reference.
+    """Read tinyshakespeare.txt in the folder that MEZZOTINT_DATA names, or else Python's own reference.
 
-    The reference is what `help("topics")` shows, topics in alphabetical order: the same text for everybody who
-    has the same version of Python.
+    The reference is what `help("topics")` shows, topics in alphabetical order: the same text for everybody
+    who has the same version of Python.
     """
     path = Path(os.environ.get("MEZZOTINT_DATA", ""), _FILE)
     if "MEZZOTINT_DATA" in os.environ and path.exists():
