@@ -2,6 +2,7 @@
 #include "optim.h"
 
 #include "optim_codes.h"
+#include "prefetch.h"
 
 namespace mezzotint::MZ_NS {
 namespace {
@@ -271,7 +272,7 @@ constexpr int64_t fetched_ahead = 4;
 
 void fetch(const OptimPart& part, const uint8_t* block) {
   const uint8_t* from = block + fetched_ahead * part.block_bytes;
-  for (int64_t byte = 0; byte < part.block_bytes; byte += 64) __builtin_prefetch(from + byte, 1, 3);
+  for (int64_t byte = 0; byte < part.block_bytes; byte += 64) prefetch_near(from + byte);
 }
 
 uint8_t* at_block(const OptimPart& part, int64_t row, int64_t block) {
