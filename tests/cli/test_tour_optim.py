@@ -1,4 +1,4 @@
-"""Caught: runs that start apart, a model that sees the future, a loss of NaN passed, another recipe judged."""
+"""Caught: runs that start apart, a model that sees the future, a loss of NaN passed, another run judged."""
 
 import dataclasses
 import io
@@ -41,7 +41,7 @@ def runs_of(compensated, edq=1.0, plain=2.05):
         "mixed": run_of("mixed", 2.0, n_bytes=14.0),
         "bf16": run_of("bf16", plain, 0.7, n_bytes=6.0),
         "collage-plus": run_of("collage-plus", compensated, edq),
-        "4bit-min": run_of("4bit-min", 1.99, n_bytes=3.07),
+        "4bit-min": run_of("4bit-min", 1.995, n_bytes=3.07),
     }
 
 
@@ -107,7 +107,7 @@ def test_the_validation_loss_is_of_held_out_windows_alone(text):
     model = tour_gpt._model(text.n_characters, TINY)
     numbers = torch.from_numpy(text.held_out)
     starts = torch.linspace(0, len(numbers) - 17, 8).long()
-    losses = [float(tour_gpt._loss(model, numbers[None, start : start + 17])) for start in starts]
+    losses = [tour_gpt._loss(model, numbers[None, start : start + 17]).item() for start in starts]
     assert tour_gpt.held_out_loss(model, numbers, TINY) == pytest.approx(np.mean(losses), rel=1e-6)
 
 
@@ -129,20 +129,29 @@ def test_the_words_say_what_kept_up_and_what_did_not():
     text = tour_optim_report.in_words(runs_of(2.001))
     assert "mixed keeps 14 bytes per parameter and ends at a loss of 2.000." in text
     assert "collage-plus keeps 10.00 and ends at the same loss, +0.05 %." in text
+    assert "same loss, +0.00 %" in tour_optim_report.in_words(runs_of(1.99999))
     assert "bf16 without compensation ends 2.50 % above it: 50 % of its updates changed nothing" in text
     assert "bf16 without compensation ends at the same loss" in tour_optim_report.in_words(
         runs_of(2, plain=2)
     )
 
 
-def test_the_table_fits_into_110_columns_and_names_every_recipe():
-    console = Console(width=110, record=True, file=io.StringIO())
+def test_a_lower_loss_is_not_sold_as_a_better_one():
+    runs = runs_of(2.0)
+    assert "not better training" not in tour_optim_report.in_words(runs)
+    runs["4bit-min"] = run_of("4bit-min", 1.98)
+    assert tour_optim_report.in_words(runs).endswith("longer steps, not better training.")
+
+
+def test_the_table_fits_into_80_columns_and_names_every_recipe():
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(tour_optim_report.table(runs_of(2.0), "the reference of Python 3.13", Plan()))
     shown = console.export_text()
     assert "…" not in shown
-    assert "A GPT of 351,744 parameters on the reference of Python 3.13" in shown
+    assert "GPT of 351,744 parameters on the reference of Python 3.13: AdamW, 500 steps" in shown
     assert all(recipe in shown for recipe in ("mixed", "bf16", "collage-plus", "4bit-min"))
     assert "+2.50 %" in shown
+    assert len(shown.splitlines()) == 9  # nothing is wrapped
 
 
 def test_the_picture_is_drawn(tmp_path):
