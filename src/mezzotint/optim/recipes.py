@@ -15,7 +15,7 @@ recipe              weight                          moments                     
 ``collage-light``   bf16 + bf16                     bf16 to nearest                   8
 ``collage-plus``    bf16 + bf16                     bf16; v as bf16 + bf16            10
 ``exact16``         bf16 + int16                    bf16; v as bf16 + bf16            10
-``24bit``           bf16 + int8                     bf16 stochastic                   7
+``24bit``           bf16 + int8                     bf16 dithered                     7
 ``8bit``            bf16 + int8                     8-bit codes                       5.03
 ``4bit``            bf16 + int8                     4-bit codes                       4.03
 ``4bit-min``        bf16 dithered                   4-bit codes                       3.03
@@ -195,7 +195,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("collage-light", Pair(), _NEAREST, _NEAREST, _NEAREST, arithmetic_bf16=True),
         Recipe("collage-plus", Pair(), _NEAREST, Pair(), _NEAREST, arithmetic_bf16=True),
         Recipe("exact16", Remainder(bits=16), _NEAREST, Pair(), _NEAREST),
-        Recipe("24bit", _24_BITS, _STOCHASTIC, _STOCHASTIC, _STOCHASTIC),
+        Recipe("24bit", _24_BITS, _DITHERED, _DITHERED, _DITHERED),
         _coded("8bit", _24_BITS, 8),
         _coded("4bit", _24_BITS, 4),
         _coded("4bit-min", _DITHERED, 4),
