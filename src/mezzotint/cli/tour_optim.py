@@ -45,9 +45,7 @@ def train_all(text: "Text", plan: Plan) -> dict[str, Run]:
     recipes = (REFERENCE, PLAIN, COMPENSATED, SMALLEST)
     runs: dict[str, Run] = {}
     with console.working("training a small GPT") as work, _processes(len(recipes)) as pool:
-        # The last ones take longest, so they begin first.
-        tasks = [pool.submit(train_one, recipe, plan, text) for recipe in reversed(recipes)]
-        for done in as_completed(tasks):
+        for done in as_completed([pool.submit(train_one, recipe, plan, text) for recipe in recipes]):
             runs[done.result().recipe] = done.result()
             work.advance_to(len(runs), len(recipes))
     return {recipe: runs[recipe] for recipe in recipes}

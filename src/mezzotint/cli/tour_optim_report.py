@@ -19,7 +19,7 @@ _COLORS = {REFERENCE: "#c8c8c8", PLAIN: "#e08e0b", COMPENSATED: "#1f5fa8", SMALL
 _HOW = """\
 bytes      weight and state per parameter, as stored; the gradient not counted
 loss       validation, nats per character; same start and same batches for all
-EDQ ratio  how far weights went along the updates they were sent; 1 is all the way
+EDQ ratio  how far weights went along their updates; 1 is all the way
 lost       share of the updates that changed nothing of what is stored"""
 
 
