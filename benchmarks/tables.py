@@ -17,7 +17,7 @@ from benchmarks.card import one_line
 from benchmarks.harness import RESULTS, ROOT, Record, case_names
 from benchmarks.training import report
 
-MARKED = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- /table -->)", re.S)
+MARKED = re.compile(r"(<!-- table: ([\w.-]+) -->\n)(.*?)(<!-- /table -->)", re.S)
 
 
 def newest_result(topic: str) -> pathlib.Path | None:
