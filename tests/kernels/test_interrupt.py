@@ -7,9 +7,13 @@ import time
 
 import pytest
 
+# A process that was started in the background inherits that Ctrl-C is ignored: the handler is set anew.
 _LONG_PASS = """
+import signal
 import numpy as np
 from mezzotint import kernels
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 {setup}
 print("started", flush=True)
