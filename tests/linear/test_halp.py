@@ -232,7 +232,7 @@ def test_ctrl_c_ends_an_epoch_within_a_second():
     )
     rows = EpochRows(loss="logistic", phi=np.zeros((1, N)), y=problem.y, weights=None)
     schedule = EpochSchedule(order=order, n_batches=100, tail=1, momentum=0.0, batch_weight=100 / N)
-    signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     start = time.perf_counter()
     try:
