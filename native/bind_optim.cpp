@@ -121,7 +121,9 @@ struct BoundJob {
     set_hyper(hyper);
     set_shape(rows, length);
     set_gradient();
-    set_slots(stream);
+    set_slots();
+    job.stream = stream;
+    job.salt = random_word(seed, 0, phase_step, stream);
   }
 
  private:
@@ -153,7 +155,7 @@ struct BoundJob {
                                                        : GradientType::float16;
     job.gradient = part_of(gradient, element == Element::float32 ? 512 : 256);
   }
-  void set_slots(uint32_t stream) {
+  void set_slots() {
     const size_t n_moments = job.rule == OptimRule::adam ? 2 : job.rule == OptimRule::sgd ? 0 : 1;
     require(slots.size() == n_moments + 1, "number of tensors");
     require(!(job.carries && job.rule == OptimRule::lion), "a sign has no share that a residual could be worth");
@@ -163,10 +165,9 @@ struct BoundJob {
       OptimSlot& to = job.slot[s];
       const bool ratio = from.layout.storage >= Storage::ratio8;
       require(!ratio || (s == 1 && n_moments == 2), "only first moments beside second ones can be ratios");
-      to = {from.layout.storage, from.draw, stream + s, {from.table.data(), from.limit, from.curve, from.offset}, {}};
+      to = {from.layout.storage, from.draw, {from.table.data(), from.limit, from.curve, from.offset}, {}};
       for (int i = 0; i < 2; i++)
         if (from.layout.block_bytes[i]) to.part[i] = part_of(from.part[i], from.layout.block_bytes[i]);
-      job.salt[s] = random_word(job.seed, 0, phase_step, to.stream);
     }
   }
 };

@@ -36,7 +36,6 @@ struct OptimPart {
 struct OptimSlot {
   Storage storage;
   Draw draw;
-  uint32_t stream;
   SignedLevels levels;
   OptimPart part[2];  // the main component, and what is kept beside it
 };
@@ -56,8 +55,8 @@ struct OptimJob {
   GradientType gradient_type;
   OptimPart gradient;
   uint64_t seed, first;  // first: index of the first element in the whole parameter
-  uint32_t step;
-  uint32_t salt[3];  // of dithering, by slot
+  uint32_t step, stream;
+  uint32_t salt;  // of dithering
 };
 
 struct OptimKernels {

@@ -27,6 +27,10 @@ class Stepper(Protocol):
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor that is kept between steps beside the parameters themselves."""
 
+    @property
+    def lengthening(self) -> float:
+        """What denominators of steps are multiplied by beyond the usual."""
+
     def second_moment(self, parameter: Tensor) -> Tensor:
         """The stored mean of squared gradients without its start-up bias, as float32."""
 
@@ -49,6 +53,7 @@ class Plain:
     optimizer: Optimizer
     debiased: bool = False
     n_steps: int = field(default=0, init=False)
+    lengthening = 1.0
 
     def step(self, rate: float) -> None:
         """Set the rate and step; rates that are tensors stay the same tensors."""
@@ -95,6 +100,7 @@ class Master:
     seed: int = 0
     jitter: float = 0.0
     rate_factor: float = 1.0
+    lengthening = 1.0
     _inner: Plain = field(init=False)
     _pairs: list[tuple[Tensor, Tensor]] = field(init=False)
 

@@ -49,5 +49,5 @@ def _compared(stepper: Stepper, parameter: Tensor, true: Tensor) -> dict[str, fl
         "mean": float(ratio.mean()),
         "spread": float(ratio.std()),
         "zeros": float((ratio == 0).double().mean()),
-        "step": float(ratio[ratio > 0].rsqrt().mean()),
+        "step": float(ratio[ratio > 0].rsqrt().mean()) / stepper.lengthening,
     }

@@ -88,18 +88,14 @@ def paired(mine: Losses, reference: Losses) -> Difference:
 
 
 def spread(near_exact: Iterable[Losses], reference: Losses) -> float:
-    """Root mean square of single paired differences of storages that lose next to nothing.
-
-    It is what an unlucky rounding of one number does to the loss of one run, so twice it holds about 95 % of
-    such differences.
-    """
+    """Largest single paired difference of storages that lose next to nothing: they agree within it."""
     deltas = [
         mine[pair] - reference[pair]  # type: ignore[operator]
         for mine in near_exact
         for pair in mine
         if mine[pair] is not None and reference.get(pair) is not None
     ]
-    return math.sqrt(statistics.fmean(delta**2 for delta in deltas)) if deltas else math.nan
+    return max(map(abs, deltas), default=math.nan)
 
 
 def scratch_verdict(difference: Difference) -> str:
@@ -117,14 +113,14 @@ def scratch_verdict(difference: Difference) -> str:
 
 
 def low_noise_verdict(difference: Difference, noise: float, scale: float) -> str:
-    """Say whether the mean is within twice the spread of near-exact storages.
+    """Say whether the mean is within the spread of near-exact storages.
 
     A difference beyond that which is no larger than `scale`, what a tenth more of learning rate does, is
     called slight: it is real and matters to nobody.
     """
     if difference.n_diverged:
         return f"diverges in {difference.n_diverged} of {difference.n + difference.n_diverged}"
-    if abs(difference.mean) <= 2 * noise:
+    if abs(difference.mean) <= noise:
         return "within"
     size = "slightly " if abs(difference.mean) <= scale else ""
     return size + ("higher" if difference.mean > 0 else "lower")

@@ -26,6 +26,12 @@ _NEAREST, _STOCHASTIC, _DITHERED = Rounding.NEAREST, Rounding.STOCHASTIC, Roundi
 class Ours(Plain):
     """An optimizer of ours, whose second moment its recipe can read."""
 
+    @property
+    def lengthening(self) -> float:
+        """That of the recipe of the first group, to which all matrices belong."""
+        assert isinstance(self.optimizer, AdamW)
+        return self.optimizer.recipe_of(self.optimizer.param_groups[0]["params"][0]).lengthening
+
     def second_moment(self, parameter: Tensor) -> Tensor:
         """What the stored components stand for, divided by what the zero at its start takes from it."""
         assert isinstance(self.optimizer, AdamW)

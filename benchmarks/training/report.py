@@ -10,7 +10,7 @@ from benchmarks.harness import ROOT, Record
 from benchmarks.training import instruments, store
 from benchmarks.training.instruments import REFERENCE, Difference, Losses
 
-NEAR_EXACT = ("mixed", "exact32", "exact16", f"{REFERENCE}, weights jittered")
+NEAR_EXACT = ("fp32", "mixed", "exact32", "exact16", "collage-plus", f"{REFERENCE}, weights jittered")
 LONGER = f"{REFERENCE}, rate +10 %"
 
 
@@ -48,7 +48,7 @@ class Part:
         }
 
     def noise(self) -> float:
-        """Spread of single differences of near-exact storages."""
+        """Largest difference of a single run of a near-exact storage."""
         found = instruments.losses(self.runs())
         return instruments.spread((found[n] for n in NEAR_EXACT if n in found), found.get(REFERENCE, {}))
 
@@ -90,7 +90,7 @@ def low_noise_table(part: Part) -> str:
     head = ["contestant", "bytes", "loss", "difference, 10⁻⁴", "runs", "verdict"]
     note = (
         f"Reference `{REFERENCE}`: {_mean(instruments.losses(runs)[REFERENCE])}. "
-        f"Spread of single near-exact runs: {1e4 * part.noise():.2f}·10⁻⁴; within: at most twice that; "
+        f"Single runs of near-exact storages agree with it within {1e4 * part.noise():.2f}·10⁻⁴; "
         "slightly: no more than what a tenth more of learning rate does."
     )
     return f"{_table(head, rows)}\n\n{note}\n\n{_foot(part.plan)}"

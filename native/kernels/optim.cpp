@@ -49,7 +49,7 @@ struct Buffers {
   alignas(64) float x[3][optim_block];  // weight and moments
   alignas(64) float back[optim_block], reference[optim_block];
   alignas(64) uint32_t half[optim_block];  // words of rounding to nearest
-  Words words[3];
+  Words stochastic, phases, words[3];
   RoundKeys keys;
   // Copies of components where a row ends within a block.
   alignas(64) uint8_t spare[7][optim_block * sizeof(float)];
@@ -122,7 +122,7 @@ void read_gradient(const OptimJob& job, const uint8_t* from, float* g) {
 struct ElementsOfAdam {
   Stored w, m, v;
   const float* g;
-  const uint32_t *words_w, *words_m, *words_v;
+  Drawn drawn[3];
 };
 using FusedAdam = void (*)(const OptimHyper& hyper, const ElementsOfAdam& elements);
 
@@ -130,12 +130,13 @@ template <class W, class M, class V>
 void fused_adam(const OptimHyper& hyper, const ElementsOfAdam& elements) {
   const OptimHyper h = hyper;  // copies: stores through the pointers cannot change them
   const ElementsOfAdam e = elements;
+  const Drawn of_w = e.drawn[0], of_m = e.drawn[1], of_v = e.drawn[2];
   MZ_EACH(i) {
     float w = W::get(e.w, i), m = M::get(e.m, i), v = V::get(e.v, i);
     adam(h, w, e.g[i], m, v);
-    V::put(e.v, i, v, e.words_v[i]);
-    M::put(e.m, i, m, e.words_m[i]);
-    W::put(e.w, i, w, e.words_w[i]);
+    V::put(e.v, i, v, word_of<2>(of_v, i));
+    M::put(e.m, i, m, word_of<1>(of_m, i));
+    W::put(e.w, i, w, word_of<0>(of_w, i));
   }
 }
 
@@ -174,12 +175,16 @@ struct Plan {
   Codec codec[3];
   Step step;
   FusedAdam fused;  // if there is one
+  bool draws[3];                // kinds of random words, by Draw
   bool ratio, needs_reference;  // whether the first moment is coded relative to the second; or the carry asks
 };
 
 Plan plan_of(const OptimJob& job) {
-  Plan plan{job, {}, step_of(job.rule), fused_of(job), false, false};
-  for (int s = 0; s <= job.n_moments; s++) plan.codec[s] = codec_of(job.slot[s]);
+  Plan plan{job, {}, step_of(job.rule), fused_of(job), {}, false, false};
+  for (int s = 0; s <= job.n_moments; s++) {
+    plan.codec[s] = codec_of(job.slot[s]);
+    plan.draws[static_cast<int>(job.slot[s].draw)] = true;
+  }
   const Storage first = job.slot[1].storage;
   plan.ratio = job.n_moments == 2 && (first == Storage::ratio8 || first == Storage::ratio4);
   plan.needs_reference = plan.ratio || (job.n_moments == 2 && job.carries);
@@ -203,43 +208,63 @@ void decode_all(const Plan& plan, const Place& at, Buffers& b) {
   if (plan.job.n_moments >= 1) decode(1);
 }
 
-const uint32_t* words_of(const Plan& plan, const Place& at, int s, Buffers& b) {
-  const OptimSlot& slot = plan.job.slot[s];
-  if (slot.draw == Draw::nearest) return b.half;
-  if (slot.draw == Draw::stochastic) return stochastic_words(b.words[s], plan.job, b.keys, slot.stream, at.element);
-  return dithered_words(b.words[s], plan.job, s, at.element);
+// One draw of each kind that is asked for serves all slots.
+struct Draws {
+  Drawn slot[3];
+};
+Draws draw(const Plan& plan, const Place& at, Buffers& b) {
+  const OptimJob& job = plan.job;
+  const uint32_t *random = plan.draws[static_cast<int>(Draw::stochastic)]
+                               ? stochastic_words(b.stochastic, job, b.keys, at.element)
+                               : nullptr,
+                 *phase = plan.draws[static_cast<int>(Draw::dithered)] ? phases(b.phases, job, at.element) : nullptr;
+  Draws draws;
+  for (int s = 0; s < 3; s++) {
+    const Draw kind = job.slot[s].draw;
+    draws.slot[s] = kind == Draw::nearest      ? Drawn{b.half, 0}
+                    : kind == Draw::stochastic ? Drawn{random, 0}
+                                               : Drawn{phase, job.step * dither_strides[s]};
+  }
+  return draws;
+}
+const uint32_t* words_of(const Plan& plan, const Draws& draws, int s, Buffers& b) {
+  if (plan.job.slot[s].draw == Draw::nearest) return b.half;
+  return s == 0   ? slot_words<0>(b.words[0], draws.slot[0])
+         : s == 1 ? slot_words<1>(b.words[1], draws.slot[1])
+                  : slot_words<2>(b.words[2], draws.slot[2]);
 }
 
-void encode_slot(const Plan& plan, const Place& at, int s, Buffers& b) {
+void encode_slot(const Plan& plan, const Place& at, const Draws& draws, int s, Buffers& b) {
   plan.codec[s].encode(
-      {plan.job.slot[s].levels, at.stored[s], words_of(plan, at, s, b), b.reference, at.count}, b.x[s], b.back);
+      {plan.job.slot[s].levels, at.stored[s], words_of(plan, draws, s, b), b.reference, at.count}, b.x[s], b.back);
 }
 
 // The second moment first, as the first one may be coded relative to what was stored; the weight last.
-void encode_all(const Plan& plan, const Place& at, Buffers& b) {
+void encode_all(const Plan& plan, const Place& at, const Draws& draws, Buffers& b) {
   const OptimHyper& h = plan.job.hyper;
   if (plan.job.n_moments == 2) {
-    encode_slot(plan, at, 2, b);
+    encode_slot(plan, at, draws, 2, b);
     if (plan.needs_reference) root_of(b.back, h.root, b.reference);
   }
   if (plan.job.n_moments >= 1) {
-    encode_slot(plan, at, 1, b);
+    encode_slot(plan, at, draws, 1, b);
     if (plan.job.carries && plan.job.n_moments == 2) carry_adam(h, b.x[0], b.x[1], b.back, b.reference);
     if (plan.job.carries && plan.job.n_moments == 1) carry_momentum(h, b.x[0], b.x[1], b.back);
   }
-  encode_slot(plan, at, 0, b);
+  encode_slot(plan, at, draws, 0, b);
 }
 
 void run_block(const Plan& plan, const Place& at, Buffers& b) {
   read_gradient(plan.job, at.gradient, b.g);
+  const Draws draws = draw(plan, at, b);
   if (plan.fused) {
-    plan.fused(plan.job.hyper, {at.stored[0], at.stored[1], at.stored[2], b.g, words_of(plan, at, 0, b),
-                                words_of(plan, at, 1, b), words_of(plan, at, 2, b)});
+    const Drawn* of = draws.slot;
+    plan.fused(plan.job.hyper, {at.stored[0], at.stored[1], at.stored[2], b.g, {of[0], of[1], of[2]}});
     return;
   }
   decode_all(plan, at, b);
   plan.step(plan.job.hyper, b.x[0], b.g, b.x[1], b.x[2]);
-  encode_all(plan, at, b);
+  encode_all(plan, at, draws, b);
 }
 
 // Where a row ends within a block: on copies, so that nothing behind the row is read or written.

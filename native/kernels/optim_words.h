@@ -70,14 +70,13 @@ MZ_INLINE void philox_groups(uint32_t* out, const RoundKeys& keys, uint32_t low,
     store_interleaved(out + 32 * g, (c0[g] & lower) | shift_left<32>(c1[g]), (c2[g] & lower) | shift_left<32>(c3[g]));
 }
 
-// Returns where word `element` is.
-MZ_INLINE const uint32_t* stochastic_words(Words& words, const OptimJob& job, const RoundKeys& keys, uint32_t stream,
-                                            uint64_t element) {
+// Returns where the word of `element` is.
+MZ_INLINE const uint32_t* stochastic_words(Words& words, const OptimJob& job, const RoundKeys& keys, uint64_t element) {
   constexpr int per_block = 4, n_blocks = optim_block / per_block;
   const uint64_t first = element / per_block, skipped = element % per_block;
   const auto by_one = [&](int begin, int end) {
     for (int block = begin; block < end; block++) {
-      const PhiloxBlock four = philox_block(job.seed, first + static_cast<uint64_t>(block), job.step, stream);
+      const PhiloxBlock four = philox_block(job.seed, first + static_cast<uint64_t>(block), job.step, job.stream);
       __builtin_memcpy(words.at + per_block * block, &four, sizeof four);
     }
   };
@@ -88,25 +87,42 @@ MZ_INLINE const uint32_t* stochastic_words(Words& words, const OptimJob& job, co
   }
   for (int block = 0; block < n_blocks; block += 8 * philox_group_count)
     philox_groups<philox_group_count>(words.at + per_block * block, keys, low + static_cast<uint32_t>(block), high,
-                                      job.step, stream);
+                                      job.step, job.stream);
   if (skipped) by_one(n_blocks, n_blocks + 1);
   return words.at + skipped;
 }
 
 inline constexpr uint32_t dither_strides[3] = {0x9E3779B9u, 0x6A09E667u, 0xBB67AE85u};
 
-// phase(element) + step * stride; the phase is the finaliser of MurmurHash3.
-MZ_INLINE const uint32_t* dithered_words(Words& words, const OptimJob& job, int slot, uint64_t element) {
+// Phases of dithering: the finaliser of MurmurHash3.
+MZ_INLINE const uint32_t* phases(Words& words, const OptimJob& job, uint64_t element) {
   const auto low = static_cast<uint32_t>(element), high = static_cast<uint32_t>(element >> 32);
-  const uint32_t before = high * dither_strides[0], after = (high + 1) * dither_strides[0], salt = job.salt[slot];
-  const uint32_t walked = job.step * dither_strides[slot];
+  const uint32_t before = high * dither_strides[0], after = (high + 1) * dither_strides[0], salt = job.salt;
   MZ_EACH(i) {
     const uint32_t at = low + static_cast<uint32_t>(i);
     uint32_t x = at ^ (at < low ? after : before) ^ salt;
     x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
     x = (x ^ (x >> 13)) * 0xC2B2AE35u;
-    words.at[i] = (x ^ (x >> 16)) + walked;
+    words.at[i] = x ^ (x >> 16);
   }
+  return words.at;
+}
+
+// What a slot makes its words of: the draws of the elements, and how far their thresholds have walked.
+struct Drawn {
+  const uint32_t* at;
+  uint32_t walked;
+};
+template <int SLOT>
+MZ_INLINE uint32_t word_of(const Drawn& drawn, int i) {
+  constexpr int turn = SLOT * 11;
+  const uint32_t word = drawn.at[i];
+  return (word << turn | word >> (31 - turn) >> 1) + drawn.walked;
+}
+template <int SLOT>
+MZ_INLINE const uint32_t* slot_words(Words& words, const Drawn& drawn) {
+  const Drawn from = drawn;
+  MZ_EACH(i) words.at[i] = word_of<SLOT>(from, i);
   return words.at;
 }
 

@@ -169,6 +169,7 @@ def test_the_report_made_before_the_first_step_is_what_is_stored_after_it(recipe
         ("24bit", 7),
         ("8bit", 5.03125),
         ("4bit", 4.03125),
+        ("8bit-min", 4.03125),
         ("4bit-min", 3.03125),
     ],
 )

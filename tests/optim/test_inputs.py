@@ -126,6 +126,8 @@ def test_a_weight_changed_from_outside_is_the_weight_from_then_on(recipe):
 def test_words_beyond_two_to_the_31_are_those_of_their_element(first):
     place = Place(seed=3, step=2, stream=17, first=first)
     assert stochastic_words(place, 9).tolist() == random_bits(3, first, 9, step=2, stream=17).tolist()
-    alone = [dithered_words(Place(3, 2, 17, first + i), 1).item() for i in range(9)]
+    alone = [dithered_words(Place(3, 2, 17, first=first + i), 1).item() for i in range(9)]
     assert dithered_words(place, 9).tolist() == alone
-    assert dithered_words(place, 9).tolist() != dithered_words(Place(3, 2, 17, first + 2**32), 9).tolist()
+    assert (
+        dithered_words(place, 9).tolist() != dithered_words(Place(3, 2, 17, first=first + 2**32), 9).tolist()
+    )

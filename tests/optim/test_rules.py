@@ -1,5 +1,8 @@
-"""Caught: decay outside the update, a correction of the wrong step, early dampening, eps in the root."""
+"""Caught: decay outside the update, a correction of the wrong step, early dampening, eps in the root,
+a lengthening that no denominator has.
+"""
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,3 +105,10 @@ def test_weight_decay_acts_in_bfloat16_however_small_it_is():
     shrunk, exactly = (float(weights[0.0][kind] - weights[0.1][kind]) for kind in (0, 1))
     assert exactly > 0.2
     assert shrunk == pytest.approx(exactly, rel=0.01)
+
+
+@pytest.mark.parametrize(("recipe", "factor"), [("24bit", 1.0), ("8bit", 1.0), ("4bit", 1.1)])
+def test_the_denominator_is_lengthened_where_second_moments_are_coarse(recipe, factor):
+    weight = torch.nn.Parameter(torch.ones(64, 128, dtype=torch.bfloat16))
+    hyper = AdamW([weight], recipe=recipe, betas=(0.9, 0.999)).task(weight).hyper
+    assert hyper.root == np.float32(factor / np.sqrt(1 - 0.999))

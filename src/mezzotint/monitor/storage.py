@@ -127,7 +127,7 @@ class _Ours:
         # A float64 holds w - update to 2**-53 of w: the difference is the update.
         rule, state = self._optimizer._rule(group), self._state(subject)
         step = int(state["step"].item()) + 1 if state else 1
-        hyper = self._optimizer._hyper(group, step)
+        hyper = self._optimizer._hyper(group, step, self._recipe(subject))
         w = self._weight(subject).double()
         moments = tuple(x.double() for x in self._moments(rule, hyper.root_before, subject, w))
         after, _ = rule.step(w, -gradient if group["maximize"] else gradient, moments, hyper)

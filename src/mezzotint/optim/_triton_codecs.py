@@ -2,7 +2,7 @@
 
 A tile is a matrix (blocks, 128); each of its rows lies within one row of the parameter. `where` is what
 `positions` gives: offsets and mask of its elements, of its half bytes, and of its blocks. `parts` are the
-addresses of the main component and of the other one, and the salt of dithered words; `CODEC` is the codec's
+addresses of the main component and of the other one; `CODEC` is the codec's
 kind, bits and rounding.
 
 Every float operation is the one that the eager codec makes, in its order: division and root are the IEEE
@@ -15,7 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mezzotint.optim.bits import dither_stride
+from mezzotint.optim.bits import dither_stride, word_turn
 from mezzotint.optim.codecs import BLOCK, RATIO_LIMIT, LogCodes
 
 __all__ = ["as_bits", "as_float", "decode", "encode", "level", "pointer", "read_float", "rounding_words"]
@@ -25,6 +25,8 @@ _RATIO_LIMIT = tl.constexpr(RATIO_LIMIT)
 _STRIDE_0 = tl.constexpr(dither_stride(0))
 _STRIDE_1 = tl.constexpr(dither_stride(1))
 _STRIDE_2 = tl.constexpr(dither_stride(2))
+_TURN_1 = tl.constexpr(word_turn(1))
+_TURN_2 = tl.constexpr(word_turn(2))
 _LOG_STRIDE_8 = tl.constexpr(LogCodes(8).levels.stride)
 _LOG_STRIDE_4 = tl.constexpr(LogCodes(4).levels.stride)
 _ONE_BITS = tl.constexpr(0x3F800000)
@@ -89,24 +91,35 @@ def _stochastic_words(start, seed, step, stream, ALIGNED: tl.constexpr):
 
 
 @triton.jit
-def _dithered_words(start, step, salt, STRIDE: tl.constexpr):
-    """Give phase(element) + step * stride, mod 2**32."""
+def _phases(start, salt):
+    """Give the phases of dithering of 128 elements from each start."""
     element = start[:, None] + tl.arange(0, _BLOCK)[None, :]
     golden = tl.full((1,), _STRIDE_0, tl.uint32)
     low = (element & 0xFFFFFFFF).to(tl.uint32)
     x = low ^ ((element >> 32).to(tl.uint32) * golden) ^ salt.to(tl.uint32)
-    return _mixed(x) + step.to(tl.uint32) * tl.full((1,), STRIDE, tl.uint32)
+    return _mixed(x)
 
 
 @triton.jit
-def rounding_words(draw, parts, CODEC: tl.constexpr, SLOT: tl.constexpr, ALIGNED: tl.constexpr):
+def _turned(words, SLOT: tl.constexpr):
+    """Rotate uint32 words for a slot."""
+    if SLOT != 0:
+        turn: tl.constexpr = _TURN_1 if SLOT == 1 else _TURN_2
+        back: tl.constexpr = 32 - turn
+        words = (words << turn) | (words >> back)
+    return words
+
+
+@triton.jit
+def rounding_words(draw, CODEC: tl.constexpr, SLOT: tl.constexpr, ALIGNED: tl.constexpr):
     """Draw uint32 words (blocks, 128) for a slot; rounding to nearest uses none."""
-    start, seed, step, stream = draw
+    start, seed, step, stream, salt = draw
     if CODEC[2] == "stochastic":
-        words = _stochastic_words(start, seed, step, stream + SLOT, ALIGNED)
+        words = _turned(_stochastic_words(start, seed, step, stream, ALIGNED), SLOT)
     elif CODEC[2] == "dithered":
         stride: tl.constexpr = _STRIDE_0 if SLOT == 0 else (_STRIDE_1 if SLOT == 1 else _STRIDE_2)
-        words = _dithered_words(start, step, parts[2], stride)
+        words = _turned(_phases(start, salt), SLOT)
+        words = words + step.to(tl.uint32) * tl.full((1,), stride, tl.uint32)
     else:
         words = tl.zeros((1, 1), tl.uint32)
     return words

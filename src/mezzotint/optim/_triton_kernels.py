@@ -86,8 +86,8 @@ def _number(dynamic, row, value, DYNAMIC: tl.constexpr, COLUMN: tl.constexpr):
 
 @triton.jit
 def _slot(at, SLOT: tl.constexpr):
-    """Give the two addresses and the salt of the weight or a moment."""
-    return tl.load(at + (7 + 3 * SLOT)), tl.load(at + (8 + 3 * SLOT)), tl.load(at + (9 + 3 * SLOT))
+    """Give the two addresses of the weight or a moment."""
+    return tl.load(at + (8 + 2 * SLOT)), tl.load(at + (9 + 2 * SLOT))
 
 
 @triton.jit
@@ -163,7 +163,8 @@ def step_kernel(
     start, where = positions(tile, n_blocks, length, ROWS, ALIGNED)
     start += tl.load(at + 3)
     seed, stream = tl.load(at + 4).to(tl.uint64), tl.load(at + 5)
-    numbers = tl.load(at + 16)
+    salt = tl.load(at + 6)
+    numbers = tl.load(at + 14)
     if DYNAMIC >> 11:
         step = tl.load(steps + numbers)
     rate, decay = _number(dynamic, numbers, rate, DYNAMIC, 0), _number(dynamic, numbers, decay, DYNAMIC, 1)
@@ -172,7 +173,7 @@ def step_kernel(
     keep2, add2 = _number(dynamic, numbers, keep2, DYNAMIC, 5), _number(dynamic, numbers, add2, DYNAMIC, 6)
     root, carry = _number(dynamic, numbers, root, DYNAMIC, 7), _number(dynamic, numbers, carry, DYNAMIC, 10)
 
-    g = read_float(tl.load(at + 6), where, GRADIENT, ALIGNED)
+    g = read_float(tl.load(at + 7), where, GRADIENT, ALIGNED)
     if MAXIMIZE:
         g = as_float(as_bits(g) ^ _SIGN)
     weight, first, second = _slot(at, 0), _slot(at, 1), _slot(at, 2)
@@ -187,18 +188,18 @@ def step_kernel(
 
     w, m, v = _updated(w, g, m, v, rate, decay, l2, keep1, add1, keep2, add2, root, eps, RULE)
 
-    draw = (start, seed, step, stream)
+    draw = (start, seed, step, stream, salt)
     if SECOND[0] != "none":
-        words = rounding_words(draw, second, SECOND, 2, SHARED_WORDS)
+        words = rounding_words(draw, SECOND, 2, SHARED_WORDS)
         v = encode(second, where, v, words, g, SECOND, ALIGNED)
         reference = tl.sqrt_rn(v) * root
     if FIRST[0] != "none":
-        words = rounding_words(draw, first, FIRST, 1, SHARED_WORDS)
+        words = rounding_words(draw, FIRST, 1, SHARED_WORDS)
         stored = encode(first, where, m, words, reference, FIRST, ALIGNED)
         if CARRIES:
             if RULE == "adam":
                 w = w - carry * tl.div_rn(m - stored, reference + eps)
             else:
                 w = w - carry * (m - stored)
-    words = rounding_words(draw, weight, WEIGHT, 0, SHARED_WORDS)
+    words = rounding_words(draw, WEIGHT, 0, SHARED_WORDS)
     encode(weight, where, w, words, g, WEIGHT, ALIGNED)

@@ -31,10 +31,10 @@ from mezzotint.optim.task import Task
 
 __all__ = ["BLOCKS_PER_TILE", "COLUMNS", "Entry", "Storage", "kind_of", "rows_of", "storage_of", "tiles_of"]
 
-COLUMNS = 17
-"""Words of a row: first tile, blocks, length of a row, first element, seed, stream, address of the gradient,
-then for weight, first and second moment: addresses of the main component and of the other one, and the salt
-of dithered words; at last the row of the numbers that lie in memory."""
+COLUMNS = 15
+"""Words of a row: first tile, blocks, length of a row, first element, seed, stream, salt of dithered
+words, address of the gradient, then for weight, first and second moment the addresses of the main component
+and of the other one; at last the row of the numbers that lie in memory."""
 
 BLOCKS_PER_TILE = 8
 """Blocks of 128 elements that one program works on."""
@@ -237,8 +237,8 @@ def rows_of(entries: list[Entry], storage: Storage) -> tuple[int, ...]:
     for entry in entries:
         matrix = entry.stored[0]
         length = matrix.shape[1] if storage.rows else matrix.numel()
-        words += [first_tile, _blocks(entry, storage), length, entry.first, entry.seed, 8 * entry.number]
-        words += [entry.gradient.data_ptr(), *_slots(entry, storage), entry.index]
+        words += [first_tile, _blocks(entry, storage), length, entry.first, entry.seed, entry.number]
+        words += [_salt(entry, storage), entry.gradient.data_ptr(), *_slots(entry, storage), entry.index]
         first_tile += tiles_of(entry, storage)
     return tuple(words)
 
@@ -250,13 +250,11 @@ def _kind_of_text(text: str) -> Kind:
 
 
 def _slots(entry: Entry, storage: Storage) -> list[int]:
-    """Give addresses and salts of weight, first and second moment."""
+    """Give addresses of weight, first and second moment."""
     words: list[int] = []
     addresses = iter([tensor.data_ptr() for tensor in entry.stored])
-    for slot, kind in enumerate(storage.kinds):
-        main, extra = (next(addresses) if k < _components(kind) else 0 for k in range(2))
-        dithered = kind[2] == Rounding.DITHERED.value
-        words += [main, extra, _salt(entry.seed, 8 * entry.number + slot) if dithered else 0]
+    for kind in storage.kinds:
+        words += [next(addresses) if k < _components(kind) else 0 for k in range(2)]
     return words
 
 
@@ -282,7 +280,13 @@ def _rule(task: Task) -> str:
     return "nesterov" if getattr(task.rule, "nesterov", False) else "momentum"
 
 
+def _salt(entry: Entry, storage: Storage) -> int:
+    """Give the salt of a parameter that is dithered somewhere."""
+    dithered = any(kind[2] == Rounding.DITHERED.value for kind in storage.kinds)
+    return _remembered_salt(entry.seed, entry.number) if dithered else 0
+
+
 @lru_cache(maxsize=1 << 16)
-def _salt(seed: int, stream: int) -> int:
+def _remembered_salt(seed: int, stream: int) -> int:
     """Remember salts: each costs a draw on the host."""
     return int(dither_salt(seed, stream))

@@ -143,11 +143,11 @@ class Adam(LowPrecisionOptimizer):
         if style != "compact" and group["arithmetic"] != "bf16":
             raise ParameterError(f"weight_decay_style {style!r} came with arithmetic 'fp32'; use 'compact'")
 
-    def _hyper(self, group: Group, step: int | Tensor) -> Hyper:
+    def _hyper(self, group: Group, step: int | Tensor, recipe: Recipe) -> Hyper:
         beta1, beta2 = (float(beta) for beta in group["betas"])
         lr, decay = number(group["lr"], step), number(group["weight_decay"], step)
         rate = lr / bias_correction(beta1, step)
-        decoupled = group["decoupled_weight_decay"]
+        decoupled, longer = group["decoupled_weight_decay"], recipe.lengthening
         return Hyper(
             rate=rounded(rate),
             decay=rounded(lr * decay if decoupled else 0.0),
@@ -156,9 +156,9 @@ class Adam(LowPrecisionOptimizer):
             add1=rounded(1.0 - beta1),
             keep2=rounded(beta2),
             add2=rounded(1.0 - beta2),
-            root=rounded(1.0 / root(bias_correction(beta2, step))),
+            root=rounded(longer / root(bias_correction(beta2, step))),
             root_before=rounded(
-                unless_first(step, 1.0, lambda: 1.0 / root(bias_correction(beta2, step - 1)))
+                unless_first(step, 1.0, lambda: longer / root(bias_correction(beta2, step - 1)))
             ),
             eps=rounded(group["eps"]),
             carry=rounded(rate * (beta1 / (1.0 - beta1))),

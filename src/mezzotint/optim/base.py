@@ -113,8 +113,8 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         """Give the rule of a group."""
         raise NotImplementedError
 
-    def _hyper(self, group: Group, step: int | Tensor) -> Hyper:
-        """Compute the numbers of a step of a group."""
+    def _hyper(self, group: Group, step: int | Tensor, recipe: Recipe) -> Hyper:
+        """Compute the numbers of a step of a parameter."""
         raise NotImplementedError
 
     def _check_group(self, group: Group) -> None:
@@ -329,7 +329,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         return Task(
             rule=rule,
             recipe=recipe,
-            hyper=self._hyper(group, step),
+            hyper=self._hyper(group, step, recipe),
             weight=weight,
             moments=tuple(_parts(state, name, codec.components, extent) for name, codec in names_and_codecs),
             gradient=_matrix(local(gradient), extent),

@@ -1,12 +1,15 @@
 """Random words for rounding, drawn for the elements of a tensor: the torch twin of `mezzotint.random`.
 
-A word is an integer in [0, 2**32), held in int64. It is a function of (seed, element, step, stream) and
-of nothing else, where the element is counted over the *whole* parameter: a shard of a tensor draws the same
-words as the tensor, on any device, and a resumed run draws what the interrupted one would have drawn.
+A word is an integer in [0, 2**32), held in int64. It is a function of (seed, stream, slot, element, step)
+and of nothing else, where the element is counted over the *whole* parameter: a shard of a tensor draws the
+same words as the tensor, on any device, and a resumed run draws what the interrupted one would have drawn.
 
 Stochastic words come from Philox4x32-10. Dithered words need no generator: element i starts at a phase of
 its own and walks on by a fixed irrational part of the range each step (a Weyl sequence), so that its
 rounding errors cancel in time.
+
+One draw serves the weight and the moments of an element, each of which takes the bits of the word from
+another place on: roundings need few bits, drawing them is most of what a step on the CPU computes.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ _PHASE_STEP = 0xFFFFFFFF
 # Fractional parts of the golden ratio, sqrt 2 and sqrt 3 times 2**32. Weight and moments walk by different
 # ones: what a moment loses is paid to the weight, so their errors must not move in step.
 _STRIDES = (0x9E3779B9, 0x6A09E667, 0xBB67AE85)
+# By how much a word is rotated for weight and moments: the top ten bits of the three have none in common.
+_TURNS = (0, 11, 22)
 
 
 class Rounding(StrEnum):
@@ -66,7 +71,9 @@ class Place:
     step : int or Tensor
         Number of the step, counted from 1; a 0-d int64 tensor inside a compiled step.
     stream : int
-        ``8 * number of the parameter + slot``; slots are 0 (weight), 1 and 2 (moments).
+        Number of the parameter.
+    slot : int
+        0 (weight), 1 or 2 (moments).
     first : int
         Index of the tensor's first element in the whole parameter; not 0 on the later shards.
     """
@@ -74,6 +81,7 @@ class Place:
     seed: int
     step: int | Tensor
     stream: int
+    slot: int = 0
     first: int = 0
 
 
@@ -106,12 +114,12 @@ def rounding_words(rounding: Rounding, place: Place, like: Tensor) -> Tensor | N
 
 
 def stochastic_words(place: Place, count: int, device: torch.device | str = "cpu") -> Tensor:
-    """Draw words ``first .. first + count - 1`` of a stream: `mezzotint.random.random_bits` on any device.
+    """Draw words ``first .. first + count - 1``: `mezzotint.random.random_bits` on any device, for a slot.
 
     Parameters
     ----------
     place : Place
-        Seed, step, stream and first element.
+        Seed, step, stream, slot and first element.
     count : int
         Number of words, >= 0.
     device : torch.device or str, default "cpu"
@@ -120,7 +128,7 @@ def stochastic_words(place: Place, count: int, device: torch.device | str = "cpu
     Returns
     -------
     Tensor of int64, shape (count,)
-        The same words as ``random_bits(seed, first, count, step=step, stream=stream)``.
+        The words of ``random_bits(seed, first, count, step=step, stream=stream)``, rotated for the slot.
 
     References
     ----------
@@ -138,7 +146,7 @@ def stochastic_words(place: Place, count: int, device: torch.device | str = "cpu
     zero = torch.zeros_like(blocks)
     counter = (blocks & _LOW_WORD, blocks >> 32, zero + place.step, zero + place.stream)
     words = torch.stack(_philox(place.seed, counter), dim=1).view(-1)
-    return words[place.first - 4 * first_block :][:count]
+    return _turned(words[place.first - 4 * first_block :][:count], place.slot)
 
 
 def dithered_words(place: Place, count: int, device: torch.device | str = "cpu") -> Tensor:
@@ -147,7 +155,7 @@ def dithered_words(place: Place, count: int, device: torch.device | str = "cpu")
     Parameters
     ----------
     place : Place
-        Seed, step, stream and first element. The stream's slot chooses the stride.
+        Seed, step, stream, slot and first element. The slot chooses the stride.
     count : int
         Number of words, >= 0.
     device : torch.device or str, default "cpu"
@@ -177,12 +185,12 @@ def dithered_words(place: Place, count: int, device: torch.device | str = "cpu")
         ^ ((element >> 32) * _STRIDES[0] & _LOW_WORD)
         ^ dither_salt(place.seed, place.stream)
     )
-    return (_mixed(x) + place.step * dither_stride(place.stream)) & _LOW_WORD
+    return (_turned(_mixed(x), place.slot) + place.step * dither_stride(place.slot)) & _LOW_WORD
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator] # torch says nothing of its type
 def dither_salt(seed: int, stream: int) -> int:
-    """Give the 32-bit constant that sets one tensor's phases apart from all others'.
+    """Give the 32-bit constant that sets one parameter's phases apart from all others'.
 
     Parameters
     ----------
@@ -197,20 +205,42 @@ def dither_salt(seed: int, stream: int) -> int:
     return int(random_bits(seed, 0, 1, step=_PHASE_STEP, stream=stream)[0])
 
 
-def dither_stride(stream: int) -> int:
-    """Give the part of 2**32 by which thresholds of a stream walk on each step.
+def dither_stride(slot: int) -> int:
+    """Give the part of 2**32 by which the thresholds of a slot walk on each step.
 
     Parameters
     ----------
-    stream : int
-        As in `Place`; its last three bits are the slot.
+    slot : int
+        As in `Place`.
 
     Returns
     -------
     int
         In [0, 2**32).
     """
-    return _STRIDES[stream % 8]
+    return _STRIDES[slot]
+
+
+def word_turn(slot: int) -> int:
+    """Give the number of bits by which words are rotated to the left for a slot.
+
+    Parameters
+    ----------
+    slot : int
+        As in `Place`.
+
+    Returns
+    -------
+    int
+        In [0, 32).
+    """
+    return _TURNS[slot]
+
+
+def _turned(words: Tensor, slot: int) -> Tensor:
+    """Rotate 32-bit words to the left."""
+    turn = word_turn(slot)
+    return words if turn == 0 else (words << turn | words >> (32 - turn)) & _LOW_WORD
 
 
 def _mixed(x: Tensor) -> Tensor:

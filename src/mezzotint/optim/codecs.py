@@ -331,6 +331,16 @@ class LogCodes(_ScaledCodes):
     """
 
     @property
+    def lengthening(self) -> float:
+        """Mean of sqrt(true / stored) over second moments that have settled.
+
+        What is stored is right on average, but spread, and a step divides by its root. For normal and
+        Laplace gradients the mean is 1.08 to 1.14 in 4 bits, depending on beta2, and 1.003 to 1.015 in
+        8 bits, which is left as it is.
+        """
+        return 1.0 if self.bits == 8 else 1.1
+
+    @property
     def levels(self) -> LogLevels:
         """Neighbours are 3/32 of an octave apart in 8 bits, 3/4 in 4 bits."""
         return LogLevels(self.bits, 3 << 18 if self.bits == 8 else 3 << 21)

@@ -93,7 +93,7 @@ class Lion(LowPrecisionOptimizer):
         for index in (0, 1):
             check_interval(group["betas"][index], f"betas[{index}]")
 
-    def _hyper(self, group: Group, step: int | Tensor) -> Hyper:
+    def _hyper(self, group: Group, step: int | Tensor, recipe: Recipe) -> Hyper:
         beta1, beta2 = (float(beta) for beta in group["betas"])
         lr = number(group["lr"], step)
         return Hyper(

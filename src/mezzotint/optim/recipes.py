@@ -18,6 +18,7 @@ recipe              weight                          moments                     
 ``24bit``           bf16 + int8                     bf16 dithered                     7
 ``8bit``            bf16 + int8                     8-bit codes                       5.03
 ``4bit``            bf16 + int8                     4-bit codes                       4.03
+``8bit-min``        bf16 dithered                   8-bit codes                       4.03
 ``4bit-min``        bf16 dithered                   4-bit codes                       3.03
 ==================  ==============================  ================================  =========
 """
@@ -96,6 +97,14 @@ class Recipe:
             One per moment, the first moment first.
         """
         return ((), (self.alone,), (self.first, self.second))[n_moments]
+
+    @property
+    def lengthening(self) -> float:
+        """How many times too long steps of Adam would be, whose stored second moments are spread.
+
+        The denominator of a step is multiplied by it. 1 where second moments are not logarithmic codes.
+        """
+        return self.second.lengthening if isinstance(self.second, LogCodes) else 1.0
 
     def for_dtype(self, dtype: torch.dtype) -> Recipe:
         """Fit the weight's codec to the dtype of a parameter.
@@ -198,6 +207,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("24bit", _24_BITS, _DITHERED, _DITHERED, _DITHERED),
         _coded("8bit", _24_BITS, 8),
         _coded("4bit", _24_BITS, 4),
+        _coded("8bit-min", _DITHERED, 8),
         _coded("4bit-min", _DITHERED, 4),
     )
 }

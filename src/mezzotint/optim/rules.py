@@ -49,7 +49,7 @@ class Hyper:
     keep2, add2 : float or Tensor
         The same of the second moment; of Lion, those of the moment (its first pair makes the update).
     root : float or Tensor
-        1 / sqrt(1 - beta2**t).
+        1 / sqrt(1 - beta2**t), times `Recipe.lengthening`.
     root_before : float or Tensor
         The same of the step before, which stored the first moment; 1 in the first step.
     eps : float or Tensor

@@ -114,7 +114,7 @@ class SGD(LowPrecisionOptimizer):
                 "nesterov=True came without momentum or with dampening; set momentum > 0 and dampening=0"
             )
 
-    def _hyper(self, group: Group, step: int | Tensor) -> Hyper:
+    def _hyper(self, group: Group, step: int | Tensor, recipe: Recipe) -> Hyper:
         lr, momentum = number(group["lr"], step), float(group["momentum"])
         ahead = momentum if group["nesterov"] else 1.0
         return Hyper(

@@ -14,8 +14,6 @@ from mezzotint.optim.rules import Hyper, Rule
 
 __all__ = ["Backend", "Task"]
 
-_SLOTS = 8
-
 
 @dataclass(frozen=True)
 class Task:
@@ -81,9 +79,9 @@ class Task:
         Returns
         -------
         Place
-            Seed, step, stream and first element.
+            Seed, step, stream, slot and first element.
         """
-        return Place(self.seed, self.step, _SLOTS * self.number + slot, self.first)
+        return Place(self.seed, self.step, self.number, slot, self.first)
 
 
 class Backend(Protocol):

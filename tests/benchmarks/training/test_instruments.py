@@ -61,13 +61,13 @@ def test_a_single_seed_decides_nothing():
     assert instruments.scratch_verdict(found) == "open"
 
 
-def test_within_means_twice_the_spread_of_near_exact_storages():
+def test_within_means_no_more_than_the_largest_difference_of_a_near_exact_run():
     reference = {(0, 0): 1.0, (0, 1): 1.0}
     noise = instruments.spread([{(0, 0): 1.03, (0, 1): 0.97}, {(0, 0): 1.01, (0, 1): None}], reference)
-    assert noise == pytest.approx(math.sqrt((9 + 9 + 1) / 3) / 100)
-    assert instruments.low_noise_verdict(difference(-1.0, 2.0), 0.005, 0.0) == "within"
-    assert instruments.low_noise_verdict(difference(-1.0, 2.02), 0.005, 0.0) == "higher"
-    assert instruments.low_noise_verdict(difference(-2.02, 1.0), 0.005, 0.0) == "lower"
+    assert noise == pytest.approx(0.03)
+    assert instruments.low_noise_verdict(difference(-1.0, 2.0), 0.0101, 0.0) == "within"
+    assert instruments.low_noise_verdict(difference(-1.0, 2.04), 0.0101, 0.0) == "higher"
+    assert instruments.low_noise_verdict(difference(-2.04, 1.0), 0.0101, 0.0) == "lower"
 
 
 def test_slight_is_what_a_tenth_more_of_learning_rate_would_do():
