@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mezzotint.monitor.subject import Group, Subject
+from mezzotint.optim._eager import full_weight, stored_moments
 from mezzotint.optim.base import LowPrecisionOptimizer
 from mezzotint.optim.bits import Rounding
-from mezzotint.optim.codecs import BLOCK, Bfloat16, LogCodes, Parts, RatioCodes, TensorCodec, refresh
-from mezzotint.optim.recipes import Recipe
-from mezzotint.optim.rules import Rule, RuleName
+from mezzotint.optim.codecs import BLOCK, Bfloat16, LogCodes, Parts, RatioCodes, refresh
+from mezzotint.optim.rules import RuleName
 from mezzotint.optim.sharding import local
+from mezzotint.optim.task import Task
 
 __all__ = ["Averaging", "Facts", "Storage", "storage_of"]
 
-_WEIGHT = "weight"
 _VERBATIM = ("params", "param_names")
 _SWITCHES = ("foreach", "fused", "capturable", "differentiable")
 _OF_ADAM_FAMILY = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam)
@@ -117,99 +117,58 @@ def storage_of(optimizer: torch.optim.Optimizer) -> Storage:
 
 
 class _Ours:
-    """Reads components through their codecs; the step is the rule's, in float64."""
+    """Reads the rows looked at as the reference backend does; the step is the rule's, in float64."""
 
     def __init__(self, optimizer: LowPrecisionOptimizer) -> None:
         self._optimizer = optimizer
-        self._recipes: dict[Subject, Recipe] = {}
 
     def intended(self, group: Group, subject: Subject, gradient: Tensor) -> Tensor | None:
         # A float64 holds w - update to 2**-53 of w: the difference is the update.
-        rule, state = self._optimizer._rule(group), self._state(subject)
-        step = int(state["step"].item()) + 1 if state else 1
-        hyper = self._optimizer._hyper(group, step, self._recipe(subject))
-        w = self._weight(subject).double()
-        moments = tuple(x.double() for x in self._moments(rule, hyper.root_before, subject, w))
-        after, _ = rule.step(w, -gradient if group["maximize"] else gradient, moments, hyper)
+        task = self._task(subject, ahead=1)
+        w = full_weight(task).double()
+        moments = tuple(x.double() for x in stored_moments(task))
+        after, _ = task.rule.step(w, -gradient if task.maximize else gradient, moments, task.hyper)
         return after - w
 
     def full(self, subject: Subject) -> Tensor | None:
-        return self._weight(subject) if len(self._recipe(subject).weight.components) > 1 else None
+        task = self._task(subject)
+        return full_weight(task) if len(task.weight) > 1 else None
 
     def second(self, subject: Subject) -> Tensor | None:
-        codec = self._recipe(subject).second
-        if "exp_avg_sq" not in self._state(subject):
+        if not self._has_second(subject):
             return None
-        return codec.decode(self._parts(subject, "exp_avg_sq", codec), self._length(subject))
+        task = self._task(subject)
+        return task.recipe.second.decode(task.moments[1], task.length)
 
     def saturation(self, subject: Subject) -> dict[str, Tensor]:
-        recipe, state, counts = self._recipe(subject), self._state(subject), {}
-        if "exp_avg_sq" not in state:
-            return {}
-        for name, key, codec in (
-            ("first", "exp_avg", recipe.first),
-            ("second", "exp_avg_sq", recipe.second),
-        ):
-            if isinstance(codec, RatioCodes | LogCodes):
-                parts = self._parts(subject, key, codec)
-                counts.update(_ends(name, codec, parts, self._length(subject)))
+        counts: dict[str, Tensor] = {}
+        if self._has_second(subject):
+            task = self._task(subject)
+            for name, codec, parts in zip(
+                ("first", "second"), task.recipe.codecs(2), task.moments, strict=True
+            ):
+                if isinstance(codec, RatioCodes | LogCodes):
+                    counts.update(_ends(name, codec, parts, task.length))
         return counts
 
     def averaging(self, group: Group) -> Averaging | None:
         return _averaging(group) if self._optimizer._rule(group).name is RuleName.ADAM else None
 
     def facts(self, subject: Subject) -> Facts:
-        recipe = self._recipe(subject)
+        recipe = self._optimizer.recipe_of(subject.param)
         nearest = isinstance(recipe.second, Bfloat16) and recipe.second.rounding is Rounding.NEAREST
         return Facts(subject.param.dtype, f"recipe {recipe.name!r}", True, nearest)
 
-    def _recipe(self, subject: Subject) -> Recipe:
-        if subject not in self._recipes:
-            self._recipes[subject] = self._optimizer.recipe_of(subject.param)
-        return self._recipes[subject]
+    def _has_second(self, subject: Subject) -> bool:
+        return "exp_avg_sq" in self._optimizer.state.get(subject.param, {})
 
-    def _state(self, subject: Subject) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self._optimizer.state.get(subject.param, {})
-        return state
-
-    def _length(self, subject: Subject) -> int:
-        return subject.take(subject.param.detach()).shape[1]
-
-    def _parts(self, subject: Subject, name: str, codec: TensorCodec) -> Parts:
-        """Take the components of a state that exist; the visible weight is not among the states."""
-        state = self._state(subject)
-        keys = {component.suffix: name + component.suffix for component in codec.components}
-        return {suffix: subject.take(state[key]) for suffix, key in keys.items() if key in state}
-
-    def _weight(self, subject: Subject) -> Tensor:
-        """Decode copies, after taking over weights that were changed from outside, as the step will."""
-        codec = self._recipe(subject).weight
-        parts = {
-            suffix: part.clone() for suffix, part in self._parts(subject, _WEIGHT, codec).items() if suffix
-        }
-        parts[""] = subject.take(subject.param.detach())
-        if len(parts) < len(codec.components):
-            return parts[""].float()
-        refresh(codec, parts)
-        return codec.decode(parts, parts[""].shape[1])
-
-    def _moments(
-        self,
-        rule: Rule,
-        root_before: float | Tensor,
-        subject: Subject,
-        w: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Decode the moments as the step before has stored them; before the first step they are zero."""
-        if not self._state(subject):
-            return tuple(torch.zeros_like(w) for _ in rule.moments)
-        codecs = self._recipe(subject).codecs(len(rule.moments))
-        parts = [self._parts(subject, name, codec) for name, codec in zip(rule.moments, codecs, strict=True)]
-        if len(codecs) < 2:
-            return tuple(codec.decode(part, w.shape[1]) for codec, part in zip(codecs, parts, strict=True))
-        second = codecs[1].decode(parts[1], w.shape[1])
-        reference = rule.reference(second, root_before) if codecs[0].needs_reference else None
-        return codecs[0].decode(parts[0], w.shape[1], reference), second
+    def _task(self, subject: Subject, ahead: int = 0) -> Task:
+        """Take rows of what is stored; copies of the weight take over changes, as the step will."""
+        task = self._optimizer.task(subject.param, ahead=ahead)
+        weight = {suffix: subject.take(part).clone() for suffix, part in task.weight.items()}
+        refresh(task.recipe.weight, weight)
+        moments = tuple({key: subject.take(part) for key, part in parts.items()} for parts in task.moments)
+        return replace(task, weight=weight, moments=moments)
 
 
 class _Torch:
