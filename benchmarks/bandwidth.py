@@ -1,4 +1,4 @@
-"""What a plain read of memory reaches on this machine, for kernels to be compared with."""
+"""What plain loops over memory reach on this machine, for kernels to be compared with."""
 
 import ctypes
 import functools
@@ -24,25 +24,29 @@ uint64_t read_all(const uint64_t *p, size_t count) {
     for (int j = 0; j < 64; ++j) sum += lane[j];
     return sum;
 }
+void update_all(uint64_t *p, size_t count) {
+    for (size_t i = 0; i + 64 <= count; i += 64) {
+        for (int line = 0; line < 8; ++line) __builtin_prefetch(p + i + 512 + 8 * line, 1);
+        for (int j = 0; j < 64; ++j) p[i + j] += 1;
+    }
+}
 """
 _BYTES = 2**29  # far more than any cache
 
 
 @functools.cache
-def _reader() -> Callable[..., int] | None:
-    """Compile a loop that adds up 64-bit words; None without a C compiler."""
+def _loops() -> ctypes.CDLL | None:
+    """Compile loops over 64-bit words; None without a C compiler."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        source, library = pathlib.Path(folder) / "read.c", pathlib.Path(folder) / "read.so"
+        source, library = pathlib.Path(folder) / "loops.c", pathlib.Path(folder) / "loops.so"
         source.write_text(_SOURCE)
         command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", str(source), "-o", str(library)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             return None
-        function = ctypes.CDLL(str(library)).read_all
-    function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_size_t], ctypes.c_uint64
-    return function  # type: ignore[no-any-return]
+        return ctypes.CDLL(str(library))
 
 
 @functools.cache
@@ -52,14 +56,25 @@ def _data() -> np.ndarray:
 
 def plain_read(n_threads: int) -> float:
     """Bytes per second of one plain read by several threads; NaN without a C compiler."""
-    function = _reader()
-    if function is None:
+    return _BYTES / _seconds("read_all", n_threads)
+
+
+def plain_update(n_threads: int) -> float:
+    """Bytes per second, read and written, of a loop that changes numbers where they are; or NaN."""
+    return 2 * _BYTES / _seconds("update_all", n_threads)
+
+
+def _seconds(loop: str, n_threads: int) -> float:
+    loops = _loops()
+    if loops is None:
         return float("nan")
+    function: Callable[..., None] = getattr(loops, loop)
     parts = np.array_split(_data(), n_threads)
-    threads = [threading.Thread(target=function, args=(part.ctypes.data, part.size)) for part in parts]
+    arguments = [(ctypes.c_void_p(part.ctypes.data), ctypes.c_size_t(part.size)) for part in parts]
+    threads = [threading.Thread(target=function, args=each) for each in arguments]
     start = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return _BYTES / (time.perf_counter() - start)
+    return time.perf_counter() - start

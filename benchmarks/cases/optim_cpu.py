@@ -2,9 +2,9 @@
 
 The rival is what a training with float32 master weights does: `torch.optim.AdamW(fused=True)` on weights
 and states in float32, then a copy of the weights to bfloat16 for the model. It gets its gradients in float32,
-as it needs them; the conversion is not charged. Ours gets bfloat16 gradients. Both take turns, and a plain
-read of memory with them; ratios and shares are medians over the turns. Bytes are those that must be read and
-written once.
+as it needs them; the conversion is not charged. Ours gets bfloat16 gradients. Both take turns, and with them
+a plain loop that changes numbers where they are, which is what a step does to memory; ratios and shares are
+medians over the turns. Bytes are those that must be read and written once.
 """
 
 import time
@@ -35,8 +35,8 @@ def runs() -> list[Run]:
 
 
 def measure(recipe: str, n_tensors: int, repeats: int) -> Record:
-    """Let torch, a plain read and a recipe take turns."""
-    from benchmarks.bandwidth import plain_read
+    """Let torch, a plain update of memory and a recipe take turns."""
+    from benchmarks.bandwidth import plain_update
     from benchmarks.disturbance import Disturbance
 
     count = n_tensors * _SHAPE[0] * _SHAPE[1]
@@ -44,17 +44,17 @@ def measure(recipe: str, n_tensors: int, repeats: int) -> Record:
     start, disturbance = time.perf_counter(), Disturbance()
     turns = []
     for _ in range(_WARM + repeats):
-        turns.append((_seconds(theirs), _seconds(ours), plain_read(N_THREADS)))
+        turns.append((_seconds(theirs), _seconds(ours), plain_update(N_THREADS)))
     others = disturbance.other_cores
-    torch_s, our_s, read = np.array(turns[_WARM:]).T
+    torch_s, our_s, update = np.array(turns[_WARM:]).T
     return {
         "seconds": float(np.median(our_s)),
         "torch_seconds": float(np.median(torch_s)),
         "faster": float(np.median(torch_s / our_s)),
         "bytes_per_parameter": n_bytes / count,
-        "share": float(np.median(n_bytes / our_s / read)),
-        "torch_share": float(np.median(_TORCH_BYTES * count / torch_s / read)),
-        "plain_read_gb_s": float(np.median(read)) / 1e9,
+        "share": float(np.median(n_bytes / our_s / update)),
+        "torch_share": float(np.median(_TORCH_BYTES * count / torch_s / update)),
+        "plain_update_gb_s": float(np.median(update)) / 1e9,
         "parameters": count,
         "other_cores": others,
         "whole_seconds": time.perf_counter() - start,
@@ -113,9 +113,9 @@ def _our_step(recipe: str, n_tensors: int) -> tuple[Callable[[], None], float]:
 
 
 def table(result: list[Record]) -> str:
-    """Milliseconds, ratio to torch, bytes and shares of a plain read."""
+    """Milliseconds, ratio to torch, bytes and shares of a plain update."""
     lines = [
-        "| recipe | bytes moved per parameter | ms | torch ms | faster | of a plain read | torch's |",
+        "| recipe | bytes moved per parameter | ms | torch ms | faster | of a plain update | torch's |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for record in result:

@@ -67,19 +67,19 @@ OUR_SIDE = [*SCALES, *OURS]
 FROM_SCRATCH = [REFERENCE, *OURS, *PEERS]
 
 
-def _fine_tune_all(family: str, beta2: float, n_seeds: int) -> list[Task]:
+def _fine_tune_all(family: str, beta2: float) -> list[Task]:
     """Peers last: some of them take four times as long."""
     sides = (OUR_SIDE, list(PEERS))
-    return [task for side in sides for task in fine_tune(family, beta2, side, n_seeds)]
+    return [task for side in sides for task in fine_tune(family, beta2, side)]
 
 
 PLANS: dict[str, Callable[[], list[Task]]] = {
     "drift": drift,
-    "fine-tune-0.999": lambda: _fine_tune_all("transformer", 0.999, N_FINE_TUNE_SEEDS),
+    "fine-tune-0.999": lambda: _fine_tune_all("transformer", 0.999),
     "scratch-0.999": lambda: scratch("transformer", 0.999, FROM_SCRATCH),
     "ablations": lambda: fine_tune("transformer", 0.999, [*SCALES, *ABLATIONS], n_seeds=1),
     "scratch-0.95": lambda: scratch("transformer", 0.95, FROM_SCRATCH),
-    "fine-tune-0.95": lambda: _fine_tune_all("transformer", 0.95, 1),
-    "fine-tune-lstm": lambda: _fine_tune_all("lstm", 0.999, N_FINE_TUNE_SEEDS),
+    "fine-tune-0.95": lambda: _fine_tune_all("transformer", 0.95),
+    "fine-tune-lstm": lambda: _fine_tune_all("lstm", 0.999),
     "scratch-lstm": lambda: scratch("lstm", 0.999, FROM_SCRATCH),
 }
