@@ -140,7 +140,7 @@ def test_a_lower_loss_is_not_sold_as_a_better_one():
     runs = runs_of(2.0)
     assert "not better training" not in tour_optim_report.in_words(runs)
     runs["4bit-min"] = run_of("4bit-min", 1.98)
-    assert tour_optim_report.in_words(runs).endswith("longer steps, not better training.")
+    assert tour_optim_report.in_words(runs).endswith("is chance, not better training.")
 
 
 def test_the_table_fits_into_80_columns_and_names_every_recipe():

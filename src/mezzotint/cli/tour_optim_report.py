@@ -68,7 +68,7 @@ def in_words(runs: dict[str, Run]) -> str:
     )
     parts.append(f"One run each; differences below {100 * TOLERANCE} % count as none.")
     if off(runs[SMALLEST], runs) < -TOLERANCE:
-        parts.append("A lower loss in so short a run means longer steps, not better training.")
+        parts.append("That one run ends lower is chance, not better training.")
     return " ".join(parts)
 
 
