@@ -26,6 +26,7 @@ _OURS = (
     "24bit",
     "8bit",
     "4bit",
+    "8bit-min",
     "4bit-min",
 )
 

@@ -17,7 +17,18 @@ from benchmarks import gpu
 from benchmarks.harness import Record, Run, quick
 
 BASELINE = "float32 weights, autocast, torch fused"
-_RECIPES = ("mixed", "bf16", "collage-light", "collage-plus", "exact16", "24bit", "8bit", "4bit", "4bit-min")
+_RECIPES = (
+    "mixed",
+    "bf16",
+    "collage-light",
+    "collage-plus",
+    "exact16",
+    "24bit",
+    "8bit",
+    "4bit",
+    "8bit-min",
+    "4bit-min",
+)
 _RATES = {"lr": 6e-4, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
 _VOCABULARY, _WIDTH, _LAYERS, _HEADS, _LENGTH = 50_304, 768, 12, 12, 1024
 _WARM_STEPS, _HELD_OUT = 100, 64
