@@ -11,7 +11,7 @@ Task = dict[str, Any]
 
 BETAS = (0.999, 0.95)
 N_CHECKPOINTS, N_FINE_TUNE_SEEDS = 3, 2
-N_SEEDS, N_SEEDS_OF_OTHERS = 8, 2
+N_SEEDS, N_SEEDS_OF_OTHERS = 10, 2
 SMALLEST = ("4bit", "8bit-min", "4bit-min")  # the candidates that get as many seeds as the reference
 
 
