@@ -41,7 +41,7 @@ def runs_of(compensated, edq=1.0, plain=2.05):
         "mixed": run_of("mixed", 2.0, n_bytes=14.0),
         "bf16": run_of("bf16", plain, 0.7, n_bytes=6.0),
         "collage-plus": run_of("collage-plus", compensated, edq),
-        "4bit-min": run_of("4bit-min", 1.995, n_bytes=3.07),
+        "8bit-min": run_of("8bit-min", 1.995, n_bytes=4.07),
     }
 
 
@@ -76,7 +76,7 @@ def test_all_recipes_start_alike_and_see_the_same_batches(text, monkeypatch):
         return plain_loss(model, batch)
 
     monkeypatch.setattr(tour_gpt, "_loss", watched)
-    for recipe in ("mixed", "4bit-min"):
+    for recipe in ("mixed", "8bit-min"):
         tour_gpt.train(recipe, TINY, text)
     one, other = seen.values()
     torch.testing.assert_close(one[0][0], other[0][0], rtol=0, atol=0)
@@ -139,7 +139,7 @@ def test_the_words_say_what_kept_up_and_what_did_not():
 def test_a_lower_loss_is_not_sold_as_a_better_one():
     runs = runs_of(2.0)
     assert "not better training" not in tour_optim_report.in_words(runs)
-    runs["4bit-min"] = run_of("4bit-min", 1.98)
+    runs["8bit-min"] = run_of("8bit-min", 1.98)
     assert tour_optim_report.in_words(runs).endswith("is chance, not better training.")
 
 
@@ -149,7 +149,7 @@ def test_the_table_fits_into_80_columns_and_names_every_recipe():
     shown = console.export_text()
     assert "…" not in shown
     assert "GPT of 351,744 parameters on the reference of Python 3.13: AdamW, 500 steps" in shown
-    assert all(recipe in shown for recipe in ("mixed", "bf16", "collage-plus", "4bit-min"))
+    assert all(recipe in shown for recipe in ("mixed", "bf16", "collage-plus", "8bit-min"))
     assert "+2.50 %" in shown
     assert len(shown.splitlines()) == 9  # nothing is wrapped
 

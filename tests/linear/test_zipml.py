@@ -3,8 +3,8 @@
 The first were made in the rounding of row coefficients, of the model and of the gradient, one at a time; each
 was seen to fail here (the mean step leaves the float gradient), as were steps without the correction of
 double-sampled gradients, sums without the last slab, proximal steps that forgot the sign, and a correction on
-optimal levels that counted odd codes instead of squaring their gaps. The derived excess of the loss was seen to
-fail without the correction.
+optimal levels that counted odd codes instead of squaring their gaps. The derived excess of the loss was seen
+to fail without the correction.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ _STORED = {
     REFERENCE: "float32 copies",
     PLAIN: "bf16 alone",
     COMPENSATED: "bf16 in pairs",
-    SMALLEST: "4-bit codes",
+    SMALLEST: "8-bit codes",
 }
 _COLORS = {REFERENCE: "#c8c8c8", PLAIN: "#e08e0b", COMPENSATED: "#1f5fa8", SMALLEST: "#b3261e"}
 _HOW = """\
