@@ -26,15 +26,18 @@ class Part:
         Name of the file.
     low_noise : bool
         Which of the two instruments it is.
+    near_exact : str
+        Name of the file whose near-exact storages say what the noise is; empty: its own.
     """
 
     title: str
     plan: str
     low_noise: bool
+    near_exact: str = ""
 
     def runs(self) -> list[Record]:
         """Finished runs of the contestants."""
-        return [r for r in finished_runs(self.plan) if "contestant" in r["arguments"]]
+        return _trainings(self.plan)
 
     def verdicts(self) -> dict[str, tuple[Difference, str]]:
         """Difference to the reference and what it means, per contestant."""
@@ -49,7 +52,7 @@ class Part:
 
     def noise(self) -> float:
         """Largest difference of a single run of a near-exact storage."""
-        found = instruments.losses(self.runs())
+        found = instruments.losses(_trainings(self.near_exact or self.plan))
         return instruments.spread((found[n] for n in NEAR_EXACT if n in found), found.get(REFERENCE, {}))
 
     def _verdict(self, difference: Difference, all_differences: dict[str, Difference]) -> str:
@@ -67,12 +70,17 @@ PARTS = (
     Part("LSTM fine-tune", "fine-tune-lstm", low_noise=True),
     Part("LSTM scratch", "scratch-lstm", low_noise=False),
 )
-IDEAS = Part("ideas", "ablations", low_noise=True)
+IDEAS = Part("ideas", "ablations", low_noise=True, near_exact="fine-tune-0.999")
 
 
 def finished_runs(plan: str) -> list[Record]:
     """Runs of a plan that gave a result, each once."""
     return list(store.finished(store.read_records(store.RESULTS / f"{plan}.jsonl")).values())
+
+
+def _trainings(plan: str) -> list[Record]:
+    """Runs of contestants; a plan may also have made checkpoints."""
+    return [run for run in finished_runs(plan) if "contestant" in run["arguments"]]
 
 
 def bytes_of(runs: Iterable[Record]) -> dict[str, float]:
