@@ -46,7 +46,12 @@ def test_a_sharded_run_goes_on_on_another_number_of_ranks(tmp_path):
     for n_ranks in (2, 1):
         command = [*torchrun, f"--nproc-per-node={n_ranks}", str(example), str(tmp_path)]
         run = subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         said.append(dict(line.split(":") for line in run.stdout.splitlines()))
     assert [int(each["ranks"]) for each in said] == [2, 1]

@@ -92,7 +92,9 @@ MZ_INLINE const uint32_t* stochastic_words(Words& words, const OptimJob& job, co
   return words.at + skipped;
 }
 
+// By slot: how far thresholds walk in a step; by how many bits a word is rotated.
 inline constexpr uint32_t dither_strides[3] = {0x9E3779B9u, 0x6A09E667u, 0xBB67AE85u};
+inline constexpr int word_turns[3] = {0, 11, 22};
 
 // Phases of dithering: the finaliser of MurmurHash3.
 MZ_INLINE const uint32_t* phases(Words& words, const OptimJob& job, uint64_t element) {
@@ -115,7 +117,7 @@ struct Drawn {
 };
 template <int SLOT>
 MZ_INLINE uint32_t word_of(const Drawn& drawn, int i) {
-  constexpr int turn = SLOT * 11;
+  constexpr int turn = word_turns[SLOT];
   const uint32_t word = drawn.at[i];
   return (word << turn | word >> (31 - turn) >> 1) + drawn.walked;
 }

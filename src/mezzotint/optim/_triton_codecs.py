@@ -15,18 +15,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from mezzotint.optim.bits import dither_stride, word_turn
+from mezzotint.optim.bits import DITHER_STRIDES, WORD_TURNS
 from mezzotint.optim.codecs import BLOCK, RATIO_LIMIT, LogCodes
 
 __all__ = ["as_bits", "as_float", "decode", "encode", "level", "pointer", "read_float", "rounding_words"]
 
 _BLOCK = tl.constexpr(BLOCK)
 _RATIO_LIMIT = tl.constexpr(RATIO_LIMIT)
-_STRIDE_0 = tl.constexpr(dither_stride(0))
-_STRIDE_1 = tl.constexpr(dither_stride(1))
-_STRIDE_2 = tl.constexpr(dither_stride(2))
-_TURN_1 = tl.constexpr(word_turn(1))
-_TURN_2 = tl.constexpr(word_turn(2))
+_STRIDE_0 = tl.constexpr(DITHER_STRIDES[0])
+_STRIDE_1 = tl.constexpr(DITHER_STRIDES[1])
+_STRIDE_2 = tl.constexpr(DITHER_STRIDES[2])
+_TURN_1 = tl.constexpr(WORD_TURNS[1])
+_TURN_2 = tl.constexpr(WORD_TURNS[2])
 _LOG_STRIDE_8 = tl.constexpr(LogCodes(8).levels.stride)
 _LOG_STRIDE_4 = tl.constexpr(LogCodes(4).levels.stride)
 _ONE_BITS = tl.constexpr(0x3F800000)

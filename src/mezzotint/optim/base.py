@@ -287,7 +287,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         self.finish([p for _, p in pending], tasks)
 
     def task(self, param: Tensor, *, ahead: int = 0) -> Task:
-        """Gather what is stored of a parameter, as a backend gets it; nothing is changed.
+        """Gather what is stored of a parameter, as a backend gets it; its state is made if it has none.
 
         Parameters
         ----------

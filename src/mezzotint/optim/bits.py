@@ -23,7 +23,16 @@ from torch import Tensor
 from mezzotint.errors import ParameterError
 from mezzotint.random import random_bits
 
-__all__ = ["Place", "Rounding", "dithered_words", "rounding_words", "stochastic_words"]
+__all__ = [
+    "DITHER_STRIDES",
+    "WORD_TURNS",
+    "Place",
+    "Rounding",
+    "dither_salt",
+    "dithered_words",
+    "rounding_words",
+    "stochastic_words",
+]
 
 _LOW_WORD = 0xFFFFFFFF
 _PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -31,11 +40,11 @@ _PHILOX_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 _PHILOX_ROUNDS = 10
 # Counter words of the phases of dithering; no optimizer reaches this step.
 _PHASE_STEP = 0xFFFFFFFF
-# Fractional parts of the golden ratio, sqrt 2 and sqrt 3 times 2**32. Weight and moments walk by different
-# ones: what a moment loses is paid to the weight, so their errors must not move in step.
-_STRIDES = (0x9E3779B9, 0x6A09E667, 0xBB67AE85)
-# By how much a word is rotated for weight and moments: the top ten bits of the three have none in common.
-_TURNS = (0, 11, 22)
+# By slot: the fractional parts of the golden ratio, sqrt 2 and sqrt 3, times 2**32. Weight and moments walk
+# by different ones: what a moment loses is paid to the weight, so their errors must not move in step.
+DITHER_STRIDES = (0x9E3779B9, 0x6A09E667, 0xBB67AE85)
+# By slot: by how many bits a word is rotated to the left; the top ten bits of the three have none in common.
+WORD_TURNS = (0, 11, 22)
 
 
 class Rounding(StrEnum):
@@ -182,10 +191,10 @@ def dithered_words(place: Place, count: int, device: torch.device | str = "cpu")
     element = torch.arange(place.first, place.first + count, dtype=torch.int64, device=device)
     x = (
         (element & _LOW_WORD)
-        ^ ((element >> 32) * _STRIDES[0] & _LOW_WORD)
+        ^ ((element >> 32) * DITHER_STRIDES[0] & _LOW_WORD)
         ^ dither_salt(place.seed, place.stream)
     )
-    return (_turned(_mixed(x), place.slot) + place.step * dither_stride(place.slot)) & _LOW_WORD
+    return (_turned(_mixed(x), place.slot) + place.step * DITHER_STRIDES[place.slot]) & _LOW_WORD
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator] # torch says nothing of its type
@@ -205,41 +214,9 @@ def dither_salt(seed: int, stream: int) -> int:
     return int(random_bits(seed, 0, 1, step=_PHASE_STEP, stream=stream)[0])
 
 
-def dither_stride(slot: int) -> int:
-    """Give the part of 2**32 by which the thresholds of a slot walk on each step.
-
-    Parameters
-    ----------
-    slot : int
-        As in `Place`.
-
-    Returns
-    -------
-    int
-        In [0, 2**32).
-    """
-    return _STRIDES[slot]
-
-
-def word_turn(slot: int) -> int:
-    """Give the number of bits by which words are rotated to the left for a slot.
-
-    Parameters
-    ----------
-    slot : int
-        As in `Place`.
-
-    Returns
-    -------
-    int
-        In [0, 32).
-    """
-    return _TURNS[slot]
-
-
 def _turned(words: Tensor, slot: int) -> Tensor:
     """Rotate 32-bit words to the left."""
-    turn = word_turn(slot)
+    turn = WORD_TURNS[slot]
     return words if turn == 0 else (words << turn | words >> (32 - turn)) & _LOW_WORD
 
 
