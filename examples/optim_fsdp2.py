@@ -55,4 +55,5 @@ if dist.get_rank() == 0:
     print(f"ranks:              {dist.get_world_size()}")
     print(f"steps taken:        {steps}")
     print(f"loss of the last:   {loss.item():.5f}")
+dist.barrier()
 dist.destroy_process_group()

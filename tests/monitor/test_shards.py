@@ -1,12 +1,9 @@
 """Sharded parameters: caught sums of one rank reported as those of all, replicas counted twice."""
 
-import json
-import socket
-
 import pytest
 import torch
-from torch import distributed
-from torch.multiprocessing import spawn
+from tests.distributed.launch import needs_gloo, on_ranks
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 
 from mezzotint.monitor import PrecisionMonitor
 from mezzotint.optim import AdamW
@@ -36,30 +33,19 @@ def whole_run(place):
     return [getattr(monitor.history[-1], figure) for figure in FIGURES]
 
 
-def one_rank(rank, port, folder):
+def one_rank():
     """Shard by rows, then replicate."""
-    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
-
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     mesh = init_device_mesh("cpu", (2,))
-    for name, placement in (("sharded", Shard(0)), ("replicated", Replicate())):
-        found = whole_run(lambda tensor, placement=placement: distribute_tensor(tensor, mesh, [placement]))
-        (folder / f"{name}_{rank}.json").write_text(json.dumps(found))
-    distributed.destroy_process_group()
+    return [
+        whole_run(lambda tensor, placement=placement: distribute_tensor(tensor, mesh, [placement]))
+        for placement in (Shard(0), Replicate())
+    ]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.skipif(not distributed.is_available(), reason="torch was built without distributed")
-def test_two_ranks_report_what_one_does(tmp_path):
+@needs_gloo
+def test_two_ranks_report_what_one_does():
     expected = whole_run(lambda tensor: tensor)
-    spawn(one_rank, (free_port(), tmp_path), nprocs=2)
     # All elements are looked at, so only the order of float64 sums differs.
-    for name in ("sharded_0", "sharded_1", "replicated_0", "replicated_1"):
-        found = json.loads((tmp_path / f"{name}.json").read_text())
-        assert found == pytest.approx(expected, rel=1e-12), name
+    for rank, (sharded, replicated) in enumerate(on_ranks(2, one_rank)):
+        assert sharded == pytest.approx(expected, rel=1e-12), rank
+        assert replicated == pytest.approx(expected, rel=1e-12), rank
