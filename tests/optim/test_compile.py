@@ -1,7 +1,8 @@
 """Would catch: a step that a compiler cuts, compiles anew as rates change, or gives other bits for.
 
-Caught: rates read as numbers in a compiled step; a salt drawn by NumPy and a cached property,
-which cut the graph.
+Caught: rates read as numbers in a compiled step; a salt drawn by NumPy, a cached property and a question to
+the native module, which cut the graph; an operator that does not say what it overwrites, leaves copies of
+tensors with gaps, or takes the numbers of another parameter or another step.
 """
 
 import pytest
@@ -10,7 +11,9 @@ from tests.optim import training
 from tests.optim.training import assert_same, train
 
 from mezzotint.optim import SGD, AdamW, Lion
+from mezzotint.optim._native import native_step
 
+BACKENDS = ("eager", "native")
 CASES = [*((AdamW, recipe) for recipe in training.ALL), (Lion, "8bit"), (SGD, "4bit")]
 
 
@@ -28,27 +31,60 @@ def counted():
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize(("kind", "recipe"), CASES)
-def test_a_compiled_step_is_one_graph_and_has_the_bits_of_an_eager_one(kind, recipe, counted):
-    graphs, count = counted
-    dtype = training.dtype_of(recipe)
-    eager, compiled = (
-        kind(training.parameters(dtype, [(33, 131)]), torch.tensor(1e-2), recipe=recipe, backend="eager")
-        for _ in range(2)
-    )
-    compiled.step = torch.compile(compiled.step, fullgraph=True, backend=count)
+def eager_and_compiled(make, backend, compiler):
+    """Take four steps with an eager optimizer and with a compiled one, at another rate each."""
+    eager, compiled = make(backend="eager"), make(backend=backend)
+    compiled.step = torch.compile(compiled.step, fullgraph=True, backend=compiler)
     for number in range(4):
         for optimizer in (eager, compiled):
             optimizer.param_groups[0]["lr"].fill_(1e-2 / (number + 1))
             train(optimizer, [number])
-    assert_same(compiled, eager)
+    return eager, compiled
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("kind", "recipe"), CASES)
+def test_a_compiled_step_is_one_graph_and_has_the_bits_of_an_eager_one(kind, recipe, backend, counted):
+    graphs, count = counted
+
+    def make(backend):
+        params = training.parameters(training.dtype_of(recipe), [(33, 131)])
+        return kind(params, torch.tensor(1e-2), recipe=recipe, backend=backend)
+
+    assert_same(*eager_and_compiled(make, backend, count))
     assert len(graphs) == 2, "one for the first step, which makes the states, and one for all others"
 
 
-def test_a_training_step_compiles_whole_but_for_the_cut_that_torch_makes_around_backward(counted):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it imports its compiler
+def test_what_inductor_makes_of_a_step_with_the_native_operator_has_the_eager_bits(counted):
+    def make(backend):
+        params = training.parameters(torch.bfloat16, [(33, 131), (9, 40), (300,), (4, 5)])
+        params.append(torch.nn.Parameter(params.pop().detach().t()))  # with gaps
+        groups = [{"params": params[:2]}, {"params": params[2:], "weight_decay": 0.0, "recipe": "24bit"}]
+        lr = torch.tensor(1e-2)
+        optimizer = AdamW(groups, lr, recipe="4bit-min", backend=backend, spare=lambda p: p.dim() < 2)
+        train(optimizer, [7], params[:1])  # so that counts of steps differ
+        return optimizer
+
+    eager, compiled = eager_and_compiled(make, "auto", "inductor")
+    assert_same(compiled, eager)
+    assert compiled.backends() == {"native": 4}
+
+
+def test_the_native_operator_says_what_it_overwrites():
+    def tensor():
+        return torch.ones(2, 3)
+
+    plan = "adam float32:0:nearest float32:0:nearest float32:0:nearest float32 0 0 0"
+    given = [[tensor(), tensor(), tensor()], [tensor()], None, torch.tensor([3]), [0.5] * 11, [False] * 12, 0]
+    torch.library.opcheck(native_step, (*given, [0, 0, 0], plan))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_training_step_compiles_whole_but_for_the_cut_that_torch_makes_around_backward(backend, counted):
     graphs, count = counted
     model = torch.nn.Linear(131, 40, dtype=torch.bfloat16)
-    optimizer = AdamW(model.parameters(), lr=torch.tensor(1e-2), recipe="8bit", backend="eager")
+    optimizer = AdamW(model.parameters(), lr=torch.tensor(1e-2), recipe="8bit", backend=backend)
 
     @torch.compile(backend=count)
     def step(x):

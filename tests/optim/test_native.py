@@ -116,7 +116,6 @@ def task(**changed):
 
 
 REFUSED = {
-    "tensor": {"step": torch.tensor(1)},
     "bf16": {"bf16": True},
     "OwnRule": {"rule": OwnRule()},
     "OwnCodec": {"recipe": Recipe("own", OwnCodec())},

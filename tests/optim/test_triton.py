@@ -21,8 +21,9 @@ from tests.optim.triton_tasks import Case, at_step, copies, differing, first_tas
 
 from mezzotint.optim import AdamW
 from mezzotint.optim._eager import EagerBackend
+from mezzotint.optim._plan import Plan, kind_of, plan_of
 from mezzotint.optim._triton import LAUNCH_OPTIONS, TritonBackend, in_pieces, written_by_launches
-from mezzotint.optim._triton_table import COLUMNS, Storage, kind_of, storage_of
+from mezzotint.optim._triton_table import COLUMNS
 from mezzotint.optim.codecs import BlockCodes, LogCodes, RatioCodes
 from mezzotint.optim.recipes import RECIPES
 
@@ -215,8 +216,8 @@ def test_words_become_arguments_of_one_kind():
 
 def test_storage_survives_as_text(rng):
     for case in CASES:
-        plan = storage_of(first_tasks(case, "cpu", rng)[0])
-        assert Storage.of(plan.text) == plan
+        plan = plan_of(first_tasks(case, "cpu", rng)[0])
+        assert Plan.of(plan.text) == plan
 
 
 def test_the_backend_says_why_it_refuses(rng):
@@ -226,7 +227,7 @@ def test_the_backend_says_why_it_refuses(rng):
         assert backend.refusal(task) == "parameters lie on cpu, kernels run on cuda"
         return
     assert backend.refusal(task) is None
-    assert backend.refusal(replace(task, bf16=True)) == "bf16 arithmetic has no kernel"
+    assert backend.refusal(replace(task, bf16=True)) == "arithmetic is bf16"
     assert "gradient" in backend.refusal(replace(task, gradient=task.gradient.double()))
 
 
@@ -240,7 +241,7 @@ def test_without_triton_the_backend_says_so(rng, monkeypatch):
 def test_code_for_gpus_fuses_flushes_and_approximates_nothing(recipe, rng):
     from tests.optim.triton_compiler import assembly_of
 
-    plan = storage_of(first_tasks(Case(recipe), "cpu", rng)[0])
+    plan = plan_of(first_tasks(Case(recipe), "cpu", rng)[0])
     instructions = set(re.findall(r"^\s*(?:@\S+ )?([a-z][\w.:]+)", assembly_of(plan), re.MULTILINE))
     assert {"div.rn.f32", "sqrt.rn.f32", "ld.global.v4.b32", "st.global.v4.b32"} <= instructions
     assert not [name for name in instructions if re.search(r"fma|ftz|approx|full|mad\.rn", name)]

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mezzotint.optim._triton_table import Entry, Storage, rows_of, storage_of, tiles_of
-from mezzotint.optim.rules import Hyper
+from mezzotint.optim._plan import Arguments, Plan, calls, refusal_of
+from mezzotint.optim._triton_table import Entry, rows_of, tiles_of
 from mezzotint.optim.task import Task
 
 __all__ = [
@@ -29,7 +27,6 @@ __all__ = [
     "written_by_launches",
 ]
 
-_NUMBERS = tuple(field.name for field in fields(Hyper))
 _WORDS_PER_LAUNCH = 68
 _TABLES_KEPT = 64
 LAUNCH_OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
@@ -52,60 +49,12 @@ class TritonBackend:
             return "triton is not installed"
         if task.weight[""].device.type != device:
             return f"parameters lie on {task.weight[''].device.type}, kernels run on {device}"
-        if task.bf16:
-            return "bf16 arithmetic has no kernel"
-        return None if storage_of(task) is not None else "no kernel knows this codec or type of gradient"
+        return refusal_of(task)
 
     def run(self, tasks: list[Task]) -> None:
         """Launch once for all tasks that are stored alike and take the same numbers."""
-        alike: dict[tuple[str, str, tuple[float | int | None, ...]], list[Task]] = {}
-        for task in tasks:
-            storage = storage_of(task)
-            assert storage is not None
-            key = (storage.text, str(task.weight[""].device), tuple(_fixed(task)))
-            alike.setdefault(key, []).append(task)
-        for (text, _, _), own in alike.items():
-            _call(text, own)
-
-
-def _fixed(task: Task) -> list[float | int | None]:
-    """Give the numbers of a step, its count last; None stands for one that is a tensor."""
-    numbers = [*(getattr(task.hyper, name) for name in _NUMBERS), task.step]
-    return [None if isinstance(number, Tensor) else number for number in numbers]
-
-
-def _call(storage: str, tasks: list[Task]) -> None:
-    """Flatten tasks into what an operator may take."""
-    *numbers, step = _fixed(tasks[0])
-    optimizer_step(
-        stored=[tensor for task in tasks for tensor in _stored(task)],
-        gradients=[task.gradient for task in tasks],
-        dynamic=_stacked([getattr(task.hyper, name) for task in tasks for name in _NUMBERS]),
-        steps=_stacked([task.step for task in tasks]),
-        numbers=[0.0 if number is None else float(number) for number in numbers],
-        are_dynamic=[number is None for number in (*numbers, step)],
-        step=0 if step is None else int(step),
-        places=[number for task in tasks for number in (task.first, task.seed, task.number)],
-        storage=storage,
-    )
-
-
-def _stored(task: Task) -> list[Tensor]:
-    """Give the components of weight and moments in the order of their codecs."""
-    codecs = (task.recipe.weight, *task.recipe.codecs(len(task.moments)))
-    parts_and_codecs = zip((task.weight, *task.moments), codecs, strict=True)
-    return [parts[component.suffix] for parts, codec in parts_and_codecs for component in codec.components]
-
-
-def _stacked(numbers: list[Any]) -> Tensor | None:
-    """Put 0-d tensors one after the other; the places of numbers that are none hold anything."""
-    tensors = [number for number in numbers if isinstance(number, Tensor)]
-    if not tensors:
-        return None
-    device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device)
-    return torch.stack(
-        [(number if isinstance(number, Tensor) else tensors[0]).to(device) for number in numbers]
-    )
+        for call in calls(tasks):
+            optimizer_step(*call)
 
 
 @torch.library.custom_op("mezzotint::optimizer_step", mutates_args=("stored",))
@@ -118,53 +67,33 @@ def optimizer_step(
     are_dynamic: list[bool],
     step: int,
     places: list[int],
-    storage: str,
+    plan: str,
 ) -> None:
     """Step parameters that are stored alike; tensors with gaps are copied to and fro.
 
     Parameters
     ----------
-    stored : list of Tensor
-        Components of weight and moments, parameter after parameter; overwritten.
-    gradients : list of Tensor
-        One per parameter.
-    dynamic, steps : Tensor or None
-        Per parameter the numbers of the step and its count, where they are tensors.
-    numbers : list of float
-        The numbers that all share.
-    are_dynamic : list of bool
-        Which of the numbers and of the count are tensors.
-    step : int
-        The count that all share.
-    places : list of int
-        First element, seed and number of each parameter.
-    storage : str
-        `Storage.text`.
+    stored, gradients, dynamic, steps, numbers, are_dynamic, step, places, plan
+        See `mezzotint.optim._plan.Arguments`; `stored` and `gradients` lie on one device.
     """
-    plan = Storage.of(storage)
     dense = [tensor.contiguous() for tensor in stored]
-    gradients = [gradient.contiguous() for gradient in gradients]
-    width = plan.n_tensors
+    given = Arguments(dense, gradients, dynamic, steps, numbers, are_dynamic, step, places, plan)
     entries = [
-        Entry(tuple(dense[k * width : (k + 1) * width]), gradient, *place, k)
-        for k, (gradient, place) in enumerate(zip(gradients, _triples(places), strict=True))
+        Entry(tuple(parts), gradient.contiguous(), *place, k)
+        for k, (parts, gradient, place) in enumerate(given.tasks())
     ]
     device = stored[0].device
     dynamic, steps = (None if x is None else x.to(device) for x in (dynamic, steps))
     mask = sum(1 << k for k, is_dynamic in enumerate(are_dynamic) if is_dynamic)
-    for flags, own in _by_flags(entries, plan).items():
-        _launch(own, plan, flags, (dynamic, steps, step, numbers, mask))
+    kernel = Plan.of(plan)
+    for flags, own in _by_flags(entries, kernel).items():
+        _launch(own, kernel, flags, (dynamic, steps, step, numbers, mask))
     for tensor, copy in zip(stored, dense, strict=True):
         if not tensor.is_contiguous():
             tensor.copy_(copy)
 
 
-def _triples(numbers: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Give three numbers at a time."""
-    return zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True)
-
-
-def _by_flags(entries: list[Entry], plan: Storage) -> dict[tuple[bool, bool], list[Entry]]:
+def _by_flags(entries: list[Entry], plan: Plan) -> dict[tuple[bool, bool], list[Entry]]:
     """Part the parameters by what their addresses and shapes allow."""
     found: dict[tuple[bool, bool], list[Entry]] = {}
     for entry in entries:
@@ -174,7 +103,7 @@ def _by_flags(entries: list[Entry], plan: Storage) -> dict[tuple[bool, bool], li
 
 def _launch(
     entries: list[Entry],
-    plan: Storage,
+    plan: Plan,
     flags: tuple[bool, bool],
     step_numbers: tuple[Tensor | None, Tensor | None, int, list[float], int],
 ) -> None:
@@ -201,12 +130,12 @@ def _launch(
         )
 
 
-def constants(plan: Storage, is_aligned: bool, shares_words: bool, dynamic: int) -> dict[str, Any]:
+def constants(plan: Plan, is_aligned: bool, shares_words: bool, dynamic: int) -> dict[str, Any]:
     """Give what the kernel is compiled for.
 
     Parameters
     ----------
-    plan : Storage
+    plan : Plan
         How the parameters are stored.
     is_aligned, shares_words : bool
         What `Entry` says of all of them.

@@ -1,0 +1,327 @@
+"""What kernels are told of tasks: how they are stored, and all of them as arguments of an operator of torch.
+
+Operators take tensors, numbers and text, no objects: a plan can be written as text, and tasks that are
+stored alike are flattened into lists. Nothing here needs a kernel or a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mezzotint.optim.codecs import (
+    Bfloat16,
+    BlockCodes,
+    Float16,
+    Float32,
+    LogCodes,
+    Master,
+    Pair,
+    RatioCodes,
+    Remainder,
+    TensorCodec,
+)
+from mezzotint.optim.rules import AdamRule, Hyper, LionRule, Rule, SGDRule
+from mezzotint.optim.task import Task
+
+__all__ = [
+    "ABSENT",
+    "Arguments",
+    "Kind",
+    "Plan",
+    "calls",
+    "components_of",
+    "kind_of",
+    "plan_of",
+    "refusal_of",
+]
+
+Kind = tuple[str, int, str]
+"""Name of a codec, its bits where it has several, and its rounding."""
+
+ABSENT: Kind = ("none", 0, "nearest")
+_FLOATS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+_NAMES: dict[type, str] = {
+    Float32: "float32",
+    Float16: "float16",
+    Bfloat16: "bfloat16",
+    Pair: "pair",
+    Remainder: "remainder",
+    Master: "master",
+    LogCodes: "log",
+    BlockCodes: "block",
+    RatioCodes: "ratio",
+}
+_WIDTHS = {"remainder": (8, 16), "log": (4, 8), "block": (4, 8), "ratio": (4, 8)}
+_OF_TWO = ("pair", "remainder", "master", "log", "block")
+_NUMBERS = tuple(field.name for field in fields(Hyper))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a task that chooses a kernel.
+
+    Attributes
+    ----------
+    rule : str
+        "adam", "lion", "sgd" (without momentum), "momentum" or "nesterov".
+    weight, first, second : Kind
+        Codecs; `ABSENT` where a rule has no such moment.
+    gradient : str
+        Type of the gradient.
+    maximize, carries : bool
+        Whether to climb, and whether residuals of the first moment are paid to the weight.
+    rows : bool
+        Whether something is stored per pair or per block, so that rows must be told apart.
+    """
+
+    rule: str
+    weight: Kind
+    first: Kind
+    second: Kind
+    gradient: str
+    maximize: bool
+    carries: bool
+    rows: bool
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The codecs of weight, first and second moment, as many as there are."""
+        return tuple(kind for kind in (self.weight, self.first, self.second) if kind != ABSENT)
+
+    @property
+    def text(self) -> str:
+        """All of it as a string."""
+        kinds = [
+            f"{name}:{bits}:{rounding}" for name, bits, rounding in (self.weight, self.first, self.second)
+        ]
+        flags = [str(int(flag)) for flag in (self.maximize, self.carries, self.rows)]
+        return " ".join([self.rule, *kinds, self.gradient, *flags])
+
+    @classmethod
+    def of(cls, text: str) -> Plan:
+        """Undo `text`."""
+        rule, *kinds, gradient, maximize, carries, rows = text.split()
+        weight, first, second = (_kind_of_text(kind) for kind in kinds)
+        flags = (flag == "1" for flag in (maximize, carries, rows))
+        return cls(rule, weight, first, second, gradient, *flags)
+
+    @property
+    def n_tensors(self) -> int:
+        """How many stored tensors a parameter has."""
+        return sum(components_of(kind) for kind in self.kinds)
+
+
+class Arguments(NamedTuple):
+    """Tasks that are stored alike and share their numbers, as an operator takes them.
+
+    Attributes
+    ----------
+    stored : list of Tensor
+        Components of weight and moments, parameter after parameter; overwritten.
+    gradients : list of Tensor
+        One per parameter.
+    dynamic, steps : Tensor or None
+        Per parameter the numbers of the step (as many as `Hyper` has) and its count, where they are tensors.
+    numbers : list of float
+        The numbers that all share, in the order of `Hyper`.
+    are_dynamic : list of bool
+        Which of the numbers, and of the count behind them, are tensors.
+    step : int
+        The count that all share.
+    places : list of int
+        First element, seed and number of each parameter.
+    plan : str
+        `Plan.text`.
+    """
+
+    stored: list[Tensor]
+    gradients: list[Tensor]
+    dynamic: Tensor | None
+    steps: Tensor | None
+    numbers: list[float]
+    are_dynamic: list[bool]
+    step: int
+    places: list[int]
+    plan: str
+
+    def tasks(self) -> Iterator[tuple[list[Tensor], Tensor, tuple[int, int, int]]]:
+        """Give components, gradient and place of each parameter."""
+        width = len(self.stored) // len(self.gradients)
+        for k, gradient in enumerate(self.gradients):
+            first, seed, number = self.places[3 * k : 3 * k + 3]
+            yield self.stored[k * width : (k + 1) * width], gradient, (first, seed, number)
+
+
+def calls(tasks: list[Task]) -> list[Arguments]:
+    """Flatten tasks that no kernel refuses.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        One per parameter.
+
+    Returns
+    -------
+    list of Arguments
+        One per plan, device and set of shared numbers.
+    """
+    alike: dict[tuple[str, str, tuple[float | int | None, ...]], list[Task]] = {}
+    for task in tasks:
+        key = (plan_of(task).text, str(task.weight[""].device), tuple(_shared(task)))
+        alike.setdefault(key, []).append(task)
+    return [_flat(text, own) for (text, _, _), own in alike.items()]
+
+
+def refusal_of(task: Task) -> str | None:
+    """Say what of a task no kernel knows.
+
+    Parameters
+    ----------
+    task : Task
+        One step of one parameter.
+
+    Returns
+    -------
+    str or None
+        None if kernels know everything.
+    """
+    if task.bf16:
+        return "arithmetic is bf16"
+    if _rule_name(task.rule) is None:
+        return f"the rule {type(task.rule).__name__} is not known to it"
+    for slot, codec in enumerate(_codecs(task)):
+        if kind_of(codec) is None:
+            return f"the codec {codec} is not known to it"
+        if codec.needs_reference and (slot, len(task.moments)) != (1, 2):
+            return f"the codec {codec} needs a second moment"
+    if task.gradient.dtype not in _FLOATS:
+        return f"the gradient has dtype {task.gradient.dtype}"
+    return None
+
+
+def plan_of(task: Task) -> Plan:
+    """Say which kernel a task needs.
+
+    Parameters
+    ----------
+    task : Task
+        One that `refusal_of` does not refuse.
+
+    Returns
+    -------
+    Plan
+        Its plan.
+    """
+    codecs = _codecs(task)
+    kinds = [kind_of(codec) or ABSENT for codec in codecs]
+    weight, first, second, *_ = [*kinds, ABSENT, ABSENT]
+    return Plan(
+        rule=_rule_name(task.rule) or "",
+        weight=weight,
+        first=first,
+        second=second,
+        gradient=_FLOATS[task.gradient.dtype],
+        maximize=task.maximize,
+        carries=task.recipe.carries and task.rule.can_carry,
+        rows=any(part.per != "element" for codec in codecs for part in codec.components),
+    )
+
+
+def kind_of(codec: TensorCodec) -> Kind | None:
+    """Name a codec for the kernels.
+
+    Parameters
+    ----------
+    codec : TensorCodec
+        Of a weight or a moment.
+
+    Returns
+    -------
+    Kind or None
+        Its kind; None if no kernel knows it.
+    """
+    name = _NAMES.get(type(codec))
+    if name is None:
+        return None
+    bits: Any = getattr(codec, "bits", 0)
+    if isinstance(codec, Master):
+        bits = 16 if codec.visible is torch.float16 else 0
+    return None if bits not in _WIDTHS.get(name, (0, 16)) else (name, bits, codec.rounding.value)
+
+
+def components_of(kind: Kind) -> int:
+    """Count the tensors of a codec.
+
+    Parameters
+    ----------
+    kind : Kind
+        Which codec; not `ABSENT`.
+
+    Returns
+    -------
+    int
+        1 or 2.
+    """
+    return 2 if kind[0] in _OF_TWO else 1
+
+
+def _codecs(task: Task) -> tuple[TensorCodec, ...]:
+    """List the codecs of weight and moments."""
+    return (task.recipe.weight, *task.recipe.codecs(len(task.moments)))
+
+
+def _rule_name(rule: Rule) -> str | None:
+    """Name a rule as the kernels do; None for one that they do not know, though it be derived from one."""
+    if type(rule) is SGDRule:
+        return ("nesterov" if rule.nesterov else "momentum") if rule.has_momentum else "sgd"
+    return {AdamRule: "adam", LionRule: "lion"}.get(type(rule))
+
+
+def _kind_of_text(text: str) -> Kind:
+    """Read what `Plan.text` wrote of a codec."""
+    name, bits, rounding = text.split(":")
+    return name, int(bits), rounding
+
+
+def _shared(task: Task) -> list[float | int | None]:
+    """Give the numbers of a step, its count last; None stands for one that is a tensor."""
+    numbers = [*(getattr(task.hyper, name) for name in _NUMBERS), task.step]
+    return [None if isinstance(number, Tensor) else number for number in numbers]
+
+
+def _flat(plan: str, tasks: list[Task]) -> Arguments:
+    """Put tasks that share a plan one after the other."""
+    *numbers, step = _shared(tasks[0])
+    return Arguments(
+        stored=[tensor for task in tasks for tensor in _stored(task)],
+        gradients=[task.gradient for task in tasks],
+        dynamic=_stacked([getattr(task.hyper, name) for task in tasks for name in _NUMBERS]),
+        steps=_stacked([task.step for task in tasks]),
+        numbers=[0.0 if number is None else float(number) for number in numbers],
+        are_dynamic=[number is None for number in (*numbers, step)],
+        step=0 if step is None else int(step),
+        places=[number for task in tasks for number in (task.first, task.seed, task.number)],
+        plan=plan,
+    )
+
+
+def _stored(task: Task) -> list[Tensor]:
+    """Give the components of weight and moments in the order of their codecs."""
+    parts_and_codecs = zip((task.weight, *task.moments), _codecs(task), strict=True)
+    return [parts[component.suffix] for parts, codec in parts_and_codecs for component in codec.components]
+
+
+def _stacked(numbers: list[Any]) -> Tensor | None:
+    """Put 0-d tensors one after the other; the places of numbers that are none hold anything."""
+    tensors = [number for number in numbers if isinstance(number, Tensor)]
+    if not tensors:
+        return None
+    device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device)
+    return torch.stack(
+        [(number if isinstance(number, Tensor) else tensors[0]).to(device) for number in numbers]
+    )
