@@ -1,4 +1,5 @@
-"""Caught: moments decoded by the correction of another step, a state half imported, a stale low part."""
+"""Caught: moments decoded by the correction of another step, a state half imported, a stale low part, a state
+that counts no steps refused or taken for a first step, a moment dropped without a word."""
 
 import pytest
 import torch
@@ -60,11 +61,20 @@ def test_what_was_exported_is_imported_to_the_bit(recipe):
         assert all(torch.allclose(first[key], second[key], rtol=2**-22, atol=0) for key in first)
 
 
-def test_a_running_optimizer_of_torch_is_carried_over():
+@pytest.mark.parametrize(
+    ("kind", "own", "options"),
+    [
+        (torch.optim.AdamW, AdamW, {}),
+        (torch.optim.SGD, SGD, {}),
+        (torch.optim.SGD, SGD, {"momentum": 0.9, "dampening": 0.5}),
+        (torch.optim.SGD, SGD, {"momentum": 0.9, "nesterov": True}),
+    ],
+)
+def test_a_running_optimizer_of_torch_is_carried_over(kind, own, options):
     net, twin = model(torch.float32), model(torch.float32)
-    theirs = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    theirs = kind(net.parameters(), lr=1e-2, **options)
     train(net, theirs)
-    ours = AdamW(twin.parameters(), lr=1e-2, recipe="fp32")
+    ours = own(twin.parameters(), lr=1e-2, recipe="fp32", **options)
     twin.load_state_dict(net.state_dict())
     import_state(ours, theirs.state_dict())
     for running, optimizer in ((net, theirs), (twin, ours)):
@@ -82,6 +92,16 @@ def test_momentum_is_carried_over():
     assert torch.equal(
         ours.state[net[0].weight]["momentum_buffer"], other.state[net[0].weight]["momentum_buffer"]
     )
+
+
+def test_a_moment_that_has_no_place_here_is_refused():
+    net = model(torch.float32)
+    theirs = torch.optim.AdamW(net.parameters(), amsgrad=True)
+    train(net, theirs)
+    with pytest.raises(
+        ParameterError, match="a state with max_exp_avg_sq came; this optimizer keeps exp_avg"
+    ):
+        import_state(AdamW(net.parameters()), theirs.state_dict())
 
 
 def test_states_that_do_not_fit_are_refused_before_anything_changes():

@@ -64,8 +64,8 @@ def import_state(optimizer: LowPrecisionOptimizer, state_dict: dict[str, Any]) -
     Raises
     ------
     ParameterError
-        If it holds another number of parameters, or a moment is missing or has another shape; nothing is
-        changed then.
+        If it holds another number of parameters, or a moment is missing, has another shape, or is one that
+        this optimizer does not keep (such as AMSGrad's); nothing is changed then.
     """
     params = [p for group in optimizer.param_groups for p in group["params"]]
     saved = [number for group in state_dict["param_groups"] for number in group["params"]]
@@ -73,7 +73,7 @@ def import_state(optimizer: LowPrecisionOptimizer, state_dict: dict[str, Any]) -
         raise ParameterError(
             f"a state of {len(saved)} parameters came; this optimizer has {len(params)}: give both the same"
         )
-    given = [(p, state_dict["state"].get(number)) for p, number in zip(params, saved, strict=True)]
+    given = [(p, _present(state_dict["state"].get(number))) for p, number in zip(params, saved, strict=True)]
     known = [(p, state) for p, state in given if state]
     for p, state in known:
         _check(optimizer, p, state)
@@ -151,9 +151,22 @@ def _like(p: Tensor, matrix: Tensor) -> Tensor:
     return distributed_like(p, matrix.reshape(local(p).shape).clone())
 
 
+def _present(state: dict[str, Any] | None) -> dict[str, Any]:
+    """Leave out what torch names before there is any; torch's SGD counts no steps, so one stands for many."""
+    held = {key: value for key, value in (state or {}).items() if value is not None}
+    return {STEP: 1.0, **held} if held else {}
+
+
 def _check(optimizer: LowPrecisionOptimizer, p: Tensor, state: dict[str, Any]) -> None:
-    """Refuse a state that lacks a moment, or has one of another shape."""
-    for name in optimizer.task(p).rule.moments:
+    """Refuse a state that lacks a moment, has one of another shape, or one too many."""
+    moments = optimizer.task(p).rule.moments
+    unknown = sorted(set(state) - {STEP, *moments})
+    if unknown:
+        raise ParameterError(
+            f"a state with {', '.join(unknown)} came; this optimizer keeps {', '.join(moments) or 'none'}: "
+            "pass the state of an optimizer with the same rule"
+        )
+    for name in moments:
         if name not in state or state[name].shape != p.shape:
             found = tuple(state[name].shape) if name in state else "nothing"
             raise ParameterError(
