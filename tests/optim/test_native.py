@@ -1,7 +1,8 @@
 """Would catch: a tensor that the native backend leaves behind, or reads and writes beyond its end.
 
 Caught: half bytes behind a row that are not cleared, rows of half bytes taken for one, a size that is not
-checked, versions that stay, copies that are not copied back, kernels run although the reference is chosen.
+checked, versions that stay, copies that are not copied back, kernels run although the reference is chosen,
+a step that is counted although it was refused.
 """
 
 import dataclasses
@@ -83,8 +84,10 @@ def test_without_compiled_kernels_auto_is_eager_and_native_an_error():
         opt = AdamW([param])
         opt.step()
         assert opt.backends() == {"eager": 1}
+        opt = AdamW([param], backend="native")
         with pytest.raises(KernelUnavailableError, match="reference"):
-            AdamW([param], backend="native").step()
+            opt.step()
+        assert opt.state[param]["step"] == 0
 
 
 @dataclasses.dataclass(frozen=True)

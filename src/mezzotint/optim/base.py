@@ -284,6 +284,8 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         given = zip(pending, gradients, strict=True)
         tasks = [self._task(group, p, _unscaled(gradient, scale)) for (group, p), gradient in given]
         self._dispatch.run([task for task in tasks if task.gradient.numel()])
+        for _, p in pending:
+            self.state[p][STEP] += 1  # not before: a backend may have refused
         self.finish([p for _, p in pending], tasks)
 
     def task(self, param: Tensor, *, ahead: int = 0) -> Task:
@@ -308,13 +310,12 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         return self._gather(group, param, param if param.grad is None else param.grad, step, extent)
 
     def _task(self, group: Group, p: Tensor, gradient: Tensor) -> Task:
-        """Count the step of one parameter and gather what it needs; its state is made at the first one."""
+        """Gather what the next step of one parameter needs; its state is made at the first one."""
         state, extent = self.state[p], extent_of(p)
         if not state:
             self._initialise(p, group, extent)
-        state[STEP] += 1
         tensors = torch.compiler.is_compiling() or group["capturable"]
-        step = state[STEP].to(torch.int64) if tensors else int(state[STEP].item())
+        step = (state[STEP].to(torch.int64) if tensors else int(state[STEP].item())) + 1
         task = self._gather(group, p, gradient, step, extent)
         if not tensors and self._versions.get(p) != local(p)._version:
             refresh(task.recipe.weight, task.weight)
