@@ -8,7 +8,6 @@ namespace mezzotint {
 namespace {
 
 using Tensor = nb::ndarray<nb::c_contig, nb::device::cpu>;
-using Table = In<float, 1>;
 
 constexpr uint32_t phase_step = 0xFFFFFFFFu;  // mezzotint.optim.bits: the counter that phases are drawn at
 
@@ -85,22 +84,18 @@ struct BoundSlot {
   const Layout& layout;
   Draw draw;
   Tensor part[2];
-  Table table;
-  float limit, curve, offset;
+  SignedLevels levels;
 
   BoundSlot(const std::string& storage, const std::string& rounding, Tensor main, std::optional<Tensor> beside,
-            std::optional<Table> levels, float largest, float density, float apart)
+            float limit, float curve)
       : layout(layout_named(storage)), draw(find(draws, rounding, "rounding")), part{std::move(main), {}},
-        limit(largest), curve(density), offset(apart) {
+        levels{limit, curve, limit * (curve - 1)} {
     require(beside.has_value() == (layout.block_bytes[1] > 0), "number of components");
     if (beside) part[1] = std::move(*beside);
-    if (levels) table = std::move(*levels);
-    require(!has_table() || (levels && static_cast<int>(table.shape(0)) == n_levels()), "size of the table of levels");
+    require(layout.storage < Storage::signed8 || (limit > 0 && curve > 1), "limit or curve of the levels");
     for (int i = 0; i < 2; i++)
       require(layout.block_bytes[i] == 0 || element_of(part[i]) == layout.element[i], "element type of a component");
   }
-  bool has_table() const { return layout.storage >= Storage::signed8; }
-  int n_levels() const { return layout.block_bytes[0] == 64 ? 16 : 256; }
 };
 
 struct BoundJob {
@@ -165,7 +160,7 @@ struct BoundJob {
       OptimSlot& to = job.slot[s];
       const bool ratio = from.layout.storage >= Storage::ratio8;
       require(!ratio || (s == 1 && n_moments == 2), "only first moments beside second ones can be ratios");
-      to = {from.layout.storage, from.draw, {from.table.data(), from.limit, from.curve, from.offset}, {}};
+      to = {from.layout.storage, from.draw, from.levels, {}};
       for (int i = 0; i < 2; i++)
         if (from.layout.block_bytes[i]) to.part[i] = part_of(from.part[i], from.layout.block_bytes[i]);
     }
@@ -184,10 +179,9 @@ void optim_step(const std::vector<const BoundJob*>& bound, int n_threads) {
 
 void bind_optim(nb::module_& m) {
   nb::class_<BoundSlot>(m, "OptimSlot")
-      .def(nb::init<const std::string&, const std::string&, Tensor, std::optional<Tensor>, std::optional<Table>, float,
-                    float, float>(),
+      .def(nb::init<const std::string&, const std::string&, Tensor, std::optional<Tensor>, float, float>(),
            nb::arg("storage"), nb::arg("rounding"), nb::arg("main").noconvert(), nb::arg("beside").none().noconvert(),
-           nb::arg("levels").none(), nb::arg("limit"), nb::arg("curve"), nb::arg("offset"));
+           nb::arg("limit"), nb::arg("curve"));
   nb::class_<BoundJob>(m, "OptimJob")
       .def(nb::init<const std::string&, const In<float, 1>&, bool, bool, int64_t, int64_t, uint64_t, uint64_t, uint32_t,
                     uint32_t, Tensor, const std::vector<BoundSlot>&>());

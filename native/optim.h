@@ -20,9 +20,8 @@ enum class Draw { nearest, stochastic, dithered };
 enum class OptimRule { adam, lion, sgd, momentum, nesterov };
 enum class GradientType { float32, bfloat16, float16 };
 
-// The map of signed codes: levels in ascending order, the largest one, how dense they are near zero.
+// The map of signed codes: the largest level, how dense they are near zero.
 struct SignedLevels {
-  const float* table;
   float limit, curve, offset;  // offset = limit (curve - 1)
 };
 

@@ -245,22 +245,12 @@ MZ_INLINE void store_interleaved(uint32_t* p, const U64& a, const U64& b) {
   }
 }
 
-// Elements code[0] .. code[15] of a table of 2^BITS floats.
-template <int BITS>
-MZ_INLINE F32 looked_up(const float* table, const int32_t* code) {
-  F32 out;
 #if defined(MZ_ISA_avx512)
-  const __m512i index = _mm512_loadu_si512(code);
-  if constexpr (BITS == 4) out.part[0] = _mm512_permutexvar_ps(index, _mm512_loadu_ps(table));
-  else out.part[0] = _mm512_i32gather_ps(index, table, 4);
-#elif defined(MZ_ISA_avx2)
-  for (int i = 0; i < 2; i++)
-    out.part[i] = _mm256_i32gather_ps(table, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(code + 8 * i)), 4);
-#else
-  for (int i = 0; i < 16; i++) out.part[i / 4][i % 4] = table[code[i]];
-#endif
-  return out;
+// Elements code[0] .. code[15] of a table of 16 floats.
+MZ_INLINE F32 permuted(const F32& table, const int32_t* code) {
+  return F32{{_mm512_permutexvar_ps(_mm512_loadu_si512(code), table.part[0])}};
 }
+#endif
 
 // Sum over the lanes: the upper half is added to the lower half until one lane is left.
 template <class T>

@@ -89,10 +89,25 @@ inline void encode_log(const Encoding& e, const float* x, float* back) {
   *reinterpret_cast<Wide*>(e.to.beside) = scale;
 }
 
-// ---- signed levels: a table -------------------------------------------------------------------------------
+// ---- signed levels: one division each ----------------------------------------------------------------------
 template <int BITS>
-MZ_INLINE void look_up(const float* table, const int32_t* code, float* level) {
-  for (int i = 0; i < optim_block; i += 16) store(level + i, looked_up<BITS>(table, code + i));
+MZ_INLINE float signed_level(const SignedLevels& map, int32_t code) {
+  constexpr int32_t top = (1 << BITS) - 1;
+  const auto odd = static_cast<float>(2 * code - top);
+  return (map.offset * odd) / (map.curve * top - float_of(size_bits(bits_of(odd))));
+}
+template <int BITS>
+MZ_INLINE void signed_levels(const SignedLevels& levels, const int32_t* code, float* level) {
+  const SignedLevels map = levels;
+#if defined(MZ_ISA_avx512)
+  if constexpr (BITS == 4) {  // all of them fit into a vector
+    alignas(64) float table[16];
+    for (int i = 0; i < 16; i++) table[i] = signed_level<BITS>(map, i);
+    for (int i = 0; i < optim_block; i += 16) store(level + i, permuted(load(table), code + i));
+    return;
+  }
+#endif
+  MZ_EACH(i) level[i] = signed_level<BITS>(map, code[i]);
 }
 
 // Rounds x, in units of the scale, to codes; `back` gets their levels.
@@ -112,8 +127,8 @@ MZ_INLINE void encode_signed(const SignedLevels& levels, const uint32_t* words, 
     code[i] = below < top - 1 ? below : top - 1;
     next[i] = code[i] + 1;
   }
-  look_up<BITS>(levels.table, code, low);
-  look_up<BITS>(levels.table, next, high);
+  signed_levels<BITS>(levels, code, low);
+  signed_levels<BITS>(levels, next, high);
   MZ_EACH(i) {
     const bool up = threshold(words[i]) < (x[i] - low[i]) / (high[i] - low[i]);
     code[i] = up ? next[i] : code[i];
@@ -125,7 +140,7 @@ template <int BITS>
 inline void decode_signed(const SignedLevels& levels, const Stored& s, const float*, float* x) {
   alignas(64) int32_t code[optim_block];
   unpack_codes<BITS>(s.main, code);
-  look_up<BITS>(levels.table, code, x);
+  signed_levels<BITS>(levels, code, x);
   const float scale = *reinterpret_cast<const Wide*>(s.beside);
   MZ_EACH(i) x[i] = x[i] * scale;
 }
@@ -145,7 +160,7 @@ template <int BITS>
 inline void decode_ratio(const SignedLevels& levels, const Stored& s, const float* reference, float* x) {
   alignas(64) int32_t code[optim_block];
   unpack_codes<BITS>(s.main, code);
-  look_up<BITS>(levels.table, code, x);
+  signed_levels<BITS>(levels, code, x);
   MZ_EACH(i) x[i] = x[i] * reference[i];
 }
 template <int BITS>

@@ -118,7 +118,6 @@ def test_splitting_inside_a_compiled_step_takes_one_graph_for_all_tensors_and_on
         assert counter.frame_count == graphs
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it imports its compiler
 @pytest.mark.parametrize("emulate", [False, True])
 def test_compiled_sums_keep_their_errors_only_if_casts_are_emulated(emulate):
     torch._dynamo.reset()
@@ -127,7 +126,6 @@ def test_compiled_sums_keep_their_errors_only_if_casts_are_emulated(emulate):
         assert is_error_free(compiled, torch.zeros(1, dtype=torch.bfloat16)) is emulate
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_step_of_pairs_equals_the_eager_one_bit_for_bit(rng):
     def step(v, q, rate):
         return expansions.grow(mul(v, split(rate, torch.bfloat16)), q)

@@ -42,8 +42,7 @@ def stepped(storages, draw, shape, n_threads, n_steps=3):
         part[...] = rng.standard_normal(shape)
     slots = []
     for storage, own in zip(storages, parts, strict=True):
-        table = np.linspace(-1.5, 1.5, 16 if storage.endswith("4") else 256, dtype=np.float32)
-        slots.append(_native.OptimSlot(storage, draw, *(*own, None)[:2], table, 1.5, 1.5, 0.75))
+        slots.append(_native.OptimSlot(storage, draw, *(*own, None)[:2], 1.5, 1.5))
     for step in range(1, n_steps + 1):
         gradient = rng.standard_normal(shape).astype(np.float32)
         job = _native.OptimJob("adam", HYPER, False, True, *shape, 5, 3, step, 8, gradient, slots)
@@ -74,9 +73,7 @@ def test_several_parameters_step_in_one_call_as_alone():
         gradient = np.ones(shape, np.float32)
         jobs = [
             _native.OptimJob("sgd", HYPER, False, False, *shape, 0, 0, 1, 8 * i, gradient, [slot])
-            for i, slot in enumerate(
-                _native.OptimSlot("float32", "nearest", w, None, None, 0, 0, 0) for w in weights
-            )
+            for i, slot in enumerate(_native.OptimSlot("float32", "nearest", w, None, 0, 0) for w in weights)
         ]
         for batch in [jobs] if together else [[job] for job in jobs]:
             _native.optim_step(batch, 2)

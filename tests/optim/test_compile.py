@@ -55,7 +55,6 @@ def test_a_compiled_step_is_one_graph_and_has_the_bits_of_an_eager_one(kind, rec
     assert len(graphs) == 2, "one for the first step, which makes the states, and one for all others"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it imports its compiler
 def test_what_inductor_makes_of_a_step_with_the_native_operator_has_the_eager_bits(counted):
     def make(backend):
         params = training.parameters(torch.bfloat16, [(33, 131), (9, 40), (300,), (4, 5)])

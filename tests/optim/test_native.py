@@ -136,7 +136,7 @@ def test_what_the_kernels_cannot_do_is_refused_by_name(reason):
 
 
 def slot(storage, *parts):
-    return _native.OptimSlot(storage, "nearest", parts[0], parts[1] if parts[1:] else None, None, 0, 0, 0)
+    return _native.OptimSlot(storage, "nearest", parts[0], parts[1] if parts[1:] else None, 0, 0)
 
 
 def job(rule="adam", shape=(2, 3), gradient=None, hyper=11, slots=("float32",) * 3):
@@ -155,7 +155,7 @@ WRONG = {
     "number of tensors": lambda: job(slots=("float32",) * 2),
     "number of components": lambda: slot("pair", torch.zeros(2, 3, dtype=torch.bfloat16)),
     "element type of a component": lambda: slot("bfloat16", torch.zeros(2, 3, dtype=torch.float16)),
-    "size of the table of levels": lambda: slot("ratio8", torch.zeros(2, 3, dtype=torch.uint8)),
+    "limit or curve of the levels": lambda: slot("ratio8", torch.zeros(2, 3, dtype=torch.uint8)),
     "n_threads": lambda: _native.optim_step([job()], 0),
 }
 

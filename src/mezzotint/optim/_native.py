@@ -24,7 +24,7 @@ __all__ = ["NativeBackend", "native_step"]
 
 _MASTERS = {0: "master_bfloat16", 16: "master_float16"}
 _CODES: dict[str, type[BlockCodes | RatioCodes]] = {"block": BlockCodes, "ratio": RatioCodes}
-_NO_LEVELS = (None, 0.0, 0.0, 0.0)
+_NO_LEVELS = (0.0, 0.0)
 
 
 class NativeBackend:
@@ -143,13 +143,13 @@ def _storage(kind: Kind) -> str:
 
 
 @lru_cache
-def _levels(kind: Kind) -> tuple[Any, float, float, float]:
-    """Give the table of signed codes, its limit, its curve and limit * (curve - 1)."""
+def _levels(kind: Kind) -> tuple[float, float]:
+    """Give limit and curve of signed codes."""
     name, bits, _ = kind
     if name not in _CODES:
         return _NO_LEVELS
     levels = _CODES[name](bits).levels
-    return levels.table.numpy(), levels.limit, levels.curve, levels.limit * (levels.curve - 1)
+    return levels.limit, levels.curve
 
 
 def _written(tensor: Tensor, used: Tensor) -> None:

@@ -38,7 +38,8 @@ class SignedLevels:
     """Levels for first moments: symmetric, without a zero, denser near zero.
 
     With y_k = (2 k - (n - 1)) / (n - 1) in [-1, 1], level k is ``limit * (curve - 1) * y_k / (curve -
-    |y_k|)``.
+    |y_k|)``, in float32: numerator and denominator times n - 1 are exact for the limits in use, so a level
+    is one division.
 
     Attributes
     ----------
@@ -65,9 +66,9 @@ class SignedLevels:
 
     def __post_init__(self) -> None:
         # Made at once and not at first use: the lock of a cached property would cut compiled steps.
-        y = torch.arange(-self.top, self.top + 1, 2, dtype=torch.float64) / self.top
-        table = self.limit * (self.curve - 1) * y / (self.curve - y.abs())
-        object.__setattr__(self, "table", table.to(torch.float32))
+        odd = torch.arange(-self.top, self.top + 1, 2, dtype=torch.float32)
+        table = (self.limit * (self.curve - 1) * odd) / (self.curve * self.top - odd.abs())
+        object.__setattr__(self, "table", table)
 
     @property
     def top(self) -> int:
