@@ -75,7 +75,14 @@ def test_the_native_operator_says_what_it_overwrites():
         return torch.ones(2, 3)
 
     plan = "adam float32:0:nearest float32:0:nearest float32:0:nearest float32 0 0 0"
-    given = [[tensor(), tensor(), tensor()], [tensor()], None, torch.tensor([3]), [0.5] * 11, [False] * 12, 0]
+    given = [
+        [tensor(), tensor(), tensor()],
+        [tensor()],
+        torch.full((1, 11), 0.5),
+        torch.tensor([3]),
+        [0.0] * 11,
+        0,
+    ]
     torch.library.opcheck(native_step, (*given, [0, 0, 0], plan))
 
 

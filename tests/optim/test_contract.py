@@ -1,7 +1,8 @@
 """Would catch: a promise of torch.optim that schedulers, scalers, clippers or loops rely on, broken.
 
 Caught: states loaded without a copy, or cast to the dtype of their parameter, or not checked; copies of
-optimizers that lost the numbers of their parameters; steps taken although the scaler had found infinity.
+optimizers that lost the numbers of their parameters; steps taken although the scaler had found infinity;
+counts of steps and numbers in torch's default dtype.
 """
 
 import copy
@@ -37,6 +38,34 @@ def test_a_rate_that_a_scheduler_set_acts_in_the_next_step(tensor):
 
 def weights(optimizer):
     return [p.detach().float() for group in optimizer.param_groups for p in group["params"]]
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (AdamW, {"recipe": "4bit-min"}),
+        (AdamW, {"recipe": "collage-plus", "arithmetic": "bf16"}),
+        (SGD, {"recipe": "24bit", "momentum": 0.9, "dampening": 0.3}),
+    ],
+)
+def test_the_default_dtype_of_torch_plays_no_part(kind, options, capturable):
+    """Counts in bfloat16 would end at 256."""
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        params = training.parameters(torch.bfloat16)
+        torch.set_default_dtype(dtype)
+        try:
+            optimizer = kind(params, lr=1e-2, capturable=capturable, **options)
+            for number in range(260):
+                torch.set_default_dtype(torch.float32)
+                give_gradients(params, number)
+                torch.set_default_dtype(dtype)
+                optimizer.step()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        found.append(optimizer)
+    assert_same(*found)
 
 
 def test_one_cycle_drives_the_first_beta():

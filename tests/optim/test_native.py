@@ -105,7 +105,7 @@ def task(**changed):
     options = {
         "rule": AdamRule(),
         "recipe": Recipe("plain", Float32()),
-        "hyper": Hyper(0.1),
+        "numbers": Hyper(0.1),
         "weight": {"": torch.ones(2, 3)},
         "moments": ({"": torch.zeros(2, 3)}, {"": torch.zeros(2, 3)}),
         "gradient": torch.ones(2, 3),
@@ -180,7 +180,7 @@ def test_rows_are_kept_apart_where_a_block_or_a_byte_ends_with_them():
     whole = task(
         rule=LionRule(),
         recipe=recipe,
-        hyper=Hyper(0.1, add2=1.0),
+        numbers=Hyper(0.1, add2=1.0),
         weight=weight,
         moments=(moment,),
         gradient=gradient * torch.tensor([[1.0], [2.0], [4.0]]).to(torch.bfloat16),

@@ -92,7 +92,7 @@ class Run:
     def task(self, gradient, step, **changed):
         options = {"maximize": False, "seed": 2**40 + 7, "number": 3, "first": 0} | changed
         own = {"rule": self.rule, "recipe": self.recipe, "weight": self.weight, "moments": self.moments}
-        return Task(**own, hyper=hyper(self.rule, step), gradient=gradient, step=step, **options)
+        return Task(**own, numbers=hyper(self.rule, step), gradient=gradient, step=step, **options)
 
     def step(self, gradient, step, **changed):
         task = self.task(gradient, step, **changed)

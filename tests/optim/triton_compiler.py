@@ -15,7 +15,7 @@ TARGET = GPUTarget("cuda", 90, 32)
 def assembly_of(plan):
     """PTX of the step for aligned parameters whose numbers come as arguments."""
     kernel = _triton_kernels.step_kernel
-    fixed, names = constants(plan, True, True, 0), kernel.arg_names
+    fixed, names = constants(plan, True, True, False), kernel.arg_names
     types = {"table": "*i64", "dynamic": "*fp32", "steps": "*i64"}
     types |= dict.fromkeys(("n_rows", "n_halvings", "step"), "i32")
     source = ASTSource(

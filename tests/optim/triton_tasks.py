@@ -44,7 +44,7 @@ def first_tasks(case, device, rng):
 def at_step(tasks, step, gradients):
     """The same parameters at another step."""
     return [
-        replace(task, step=step, hyper=hyper(step), gradient=gradient)
+        replace(task, step=step, numbers=hyper(step), gradient=gradient)
         for task, gradient in zip(tasks, gradients, strict=True)
     ]
 
@@ -112,7 +112,7 @@ def _task(case, number, shape, first, device, rng):
     return Task(
         rule=rule,
         recipe=recipe,
-        hyper=hyper(1),
+        numbers=hyper(1),
         weight={key: value.clone() for key, value in recipe.weight.encode(x, None).items()},
         moments=tuple(_zeros(codec, shape, device) for codec in recipe.codecs(len(rule.moments))),
         gradient=_gradient(x, case, rng),

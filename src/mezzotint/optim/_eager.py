@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from mezzotint.optim.bits import rounding_words
@@ -26,7 +28,7 @@ class EagerBackend:
     def run(self, tasks: list[Task]) -> None:
         """Step each parameter in turn."""
         for task in tasks:
-            (step_bf16 if task.bf16 else step_float32)(task)
+            (step_bf16 if task.bf16 else step_float32)(replace(task, numbers=task.hyper))
 
 
 def step_float32(task: Task) -> None:

@@ -57,7 +57,6 @@ def native_step(
     dynamic: Tensor | None,
     steps: Tensor | None,
     numbers: list[float],
-    are_dynamic: list[bool],
     step: int,
     places: list[int],
     plan: str,
@@ -66,10 +65,10 @@ def native_step(
 
     Parameters
     ----------
-    stored, gradients, dynamic, steps, numbers, are_dynamic, step, places, plan
+    stored, gradients, dynamic, steps, numbers, step, places, plan
         See `mezzotint.optim._plan.Arguments`; tensors lie on the CPU.
     """
-    _step([Arguments(stored, gradients, dynamic, steps, numbers, are_dynamic, step, places, plan)])
+    _step([Arguments(stored, gradients, dynamic, steps, numbers, step, places, plan)])
 
 
 def _step(groups: list[Arguments]) -> None:
@@ -111,11 +110,9 @@ def _jobs(group: Arguments) -> list[Any]:
 
 def _numbers(group: Arguments) -> np.ndarray:
     """Give the numbers of each parameter's step, a row for each."""
-    shared = np.array(group.numbers, dtype=np.float32)
-    if group.dynamic is None:
-        return np.tile(shared, (len(group.gradients), 1))
-    given = group.dynamic.numpy(force=True).reshape(len(group.gradients), -1)
-    return np.where(group.are_dynamic[:-1], given, shared)
+    if group.dynamic is not None:
+        return group.dynamic.contiguous().numpy(force=True)
+    return np.tile(np.array(group.numbers, dtype=np.float32), (len(group.gradients), 1))
 
 
 def _counts(group: Arguments) -> list[int]:

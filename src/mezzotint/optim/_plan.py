@@ -26,7 +26,7 @@ from mezzotint.optim.codecs import (
     TensorCodec,
 )
 from mezzotint.optim.rules import AdamRule, Hyper, LionRule, Rule, SGDRule
-from mezzotint.optim.task import Task
+from mezzotint.optim.task import Formula, Task
 
 __all__ = [
     "ABSENT",
@@ -125,12 +125,12 @@ class Arguments(NamedTuple):
         Components of weight and moments, parameter after parameter; overwritten.
     gradients : list of Tensor
         One per parameter.
-    dynamic, steps : Tensor or None
-        Per parameter the numbers of the step (as many as `Hyper` has) and its count, where they are tensors.
+    dynamic : Tensor of float32, shape (parameters, numbers), or None
+        The numbers of each parameter's step in the order of `Hyper`, where its count is a tensor.
+    steps : Tensor of int64, shape (parameters,), or None
+        The counts, where they are tensors.
     numbers : list of float
-        The numbers that all share, in the order of `Hyper`.
-    are_dynamic : list of bool
-        Which of the numbers, and of the count behind them, are tensors.
+        The numbers that all share, where the count is none.
     step : int
         The count that all share.
     places : list of int
@@ -144,7 +144,6 @@ class Arguments(NamedTuple):
     dynamic: Tensor | None
     steps: Tensor | None
     numbers: list[float]
-    are_dynamic: list[bool]
     step: int
     places: list[int]
     plan: str
@@ -170,10 +169,12 @@ def calls(tasks: list[Task]) -> list[Arguments]:
     list of Arguments
         One per plan, device and set of shared numbers.
     """
-    alike: dict[tuple[str, str, tuple[float | int | None, ...]], list[Task]] = {}
+    alike: dict[tuple[str, str, int | tuple[float, ...]], list[Task]] = {}
     for task in tasks:
-        key = (plan_of(task).text, str(task.weight[""].device), tuple(_shared(task)))
-        alike.setdefault(key, []).append(task)
+        shared = (
+            task.numbers.family if isinstance(task.numbers, Formula) else (*_listed(task.numbers), task.step)
+        )
+        alike.setdefault((plan_of(task).text, str(task.weight[""].device), shared), []).append(task)
     return [_flat(text, own) for (text, _, _), own in alike.items()]
 
 
@@ -288,40 +289,39 @@ def _kind_of_text(text: str) -> Kind:
     return name, int(bits), rounding
 
 
-def _shared(task: Task) -> list[float | int | None]:
-    """Give the numbers of a step, its count last; None stands for one that is a tensor."""
-    numbers = [*(getattr(task.hyper, name) for name in _NUMBERS), task.step]
-    return [None if isinstance(number, Tensor) else number for number in numbers]
+def _listed(numbers: Hyper) -> list[Any]:
+    """Give the numbers of a step in the order of `Hyper`."""
+    return [getattr(numbers, name) for name in _NUMBERS]
 
 
 def _flat(plan: str, tasks: list[Task]) -> Arguments:
-    """Put tasks that share a plan one after the other."""
-    *numbers, step = _shared(tasks[0])
+    """Put tasks that share a plan and their numbers, or the formula of them, one after the other."""
+    dynamic, steps = _together(tasks)
+    shared, step = tasks[0].numbers, tasks[0].step
     return Arguments(
         stored=[tensor for task in tasks for tensor in _stored(task)],
         gradients=[task.gradient for task in tasks],
-        dynamic=_stacked([getattr(task.hyper, name) for task in tasks for name in _NUMBERS]),
-        steps=_stacked([task.step for task in tasks]),
-        numbers=[0.0 if number is None else float(number) for number in numbers],
-        are_dynamic=[number is None for number in (*numbers, step)],
-        step=0 if step is None else int(step),
+        dynamic=dynamic,
+        steps=steps,
+        numbers=[float(x) for x in _listed(shared)] if isinstance(shared, Hyper) else [0.0] * len(_NUMBERS),
+        step=step if isinstance(step, int) else 0,
         places=[number for task in tasks for number in (task.first, task.seed, task.number)],
         plan=plan,
     )
+
+
+def _together(tasks: list[Task]) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Compute the numbers of many steps at once, a row for each, where counts are tensors."""
+    formula = tasks[0].numbers
+    if isinstance(formula, Hyper):
+        return None, None
+    counts = [task.step for task in tasks if isinstance(task.step, Tensor)]
+    steps = torch.stack(counts).to(tasks[0].weight[""].device)
+    none = torch.zeros_like(steps, dtype=torch.float32)
+    return torch.stack([none + number for number in _listed(formula.compute(steps))], dim=1), steps
 
 
 def _stored(task: Task) -> list[Tensor]:
     """Give the components of weight and moments in the order of their codecs."""
     parts_and_codecs = zip((task.weight, *task.moments), _codecs(task), strict=True)
     return [parts[component.suffix] for parts, codec in parts_and_codecs for component in codec.components]
-
-
-def _stacked(numbers: list[Any]) -> Tensor | None:
-    """Put 0-d tensors one after the other; the places of numbers that are none hold anything."""
-    tensors = [number for number in numbers if isinstance(number, Tensor)]
-    if not tensors:
-        return None
-    device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device)
-    return torch.stack(
-        [(number if isinstance(number, Tensor) else tensors[0]).to(device) for number in numbers]
-    )

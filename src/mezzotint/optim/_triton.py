@@ -64,7 +64,6 @@ def optimizer_step(
     dynamic: Tensor | None,
     steps: Tensor | None,
     numbers: list[float],
-    are_dynamic: list[bool],
     step: int,
     places: list[int],
     plan: str,
@@ -73,21 +72,18 @@ def optimizer_step(
 
     Parameters
     ----------
-    stored, gradients, dynamic, steps, numbers, are_dynamic, step, places, plan
+    stored, gradients, dynamic, steps, numbers, step, places, plan
         See `mezzotint.optim._plan.Arguments`; `stored` and `gradients` lie on one device.
     """
     dense = [tensor.contiguous() for tensor in stored]
-    given = Arguments(dense, gradients, dynamic, steps, numbers, are_dynamic, step, places, plan)
+    given = Arguments(dense, gradients, dynamic, steps, numbers, step, places, plan)
     entries = [
         Entry(tuple(parts), gradient.contiguous(), *place, k)
         for k, (parts, gradient, place) in enumerate(given.tasks())
     ]
-    device = stored[0].device
-    dynamic, steps = (None if x is None else x.to(device) for x in (dynamic, steps))
-    mask = sum(1 << k for k, is_dynamic in enumerate(are_dynamic) if is_dynamic)
     kernel = Plan.of(plan)
     for flags, own in _by_flags(entries, kernel).items():
-        _launch(own, kernel, flags, (dynamic, steps, step, numbers, mask))
+        _launch(own, kernel, flags, given)
     for tensor, copy in zip(stored, dense, strict=True):
         if not tensor.is_contiguous():
             tensor.copy_(copy)
@@ -105,32 +101,31 @@ def _launch(
     entries: list[Entry],
     plan: Plan,
     flags: tuple[bool, bool],
-    step_numbers: tuple[Tensor | None, Tensor | None, int, list[float], int],
+    given: Arguments,
 ) -> None:
     """Launch the kernel over all tiles."""
     from mezzotint.optim._triton_kernels import step_kernel
 
-    dynamic, steps, step, numbers, mask = step_numbers
     device = entries[0].gradient.device
     n_tiles = sum(tiles_of(entry, plan) for entry in entries)
     with _on(device):
-        if steps is not None:
+        if given.steps is not None:
             _load_writer(device)
         table = _table(rows_of(entries, plan), device)
         step_kernel[(n_tiles,)](
             table,
-            table if dynamic is None else dynamic,
-            table if steps is None else steps,
+            table if given.dynamic is None else given.dynamic.contiguous(),
+            table if given.steps is None else given.steps,
             len(entries),
             (len(entries) - 1).bit_length(),
-            step,
-            *numbers,
-            **constants(plan, *flags, mask),
+            given.step,
+            *given.numbers,
+            **constants(plan, *flags, given.steps is not None),
             **LAUNCH_OPTIONS,
         )
 
 
-def constants(plan: Plan, is_aligned: bool, shares_words: bool, dynamic: int) -> dict[str, Any]:
+def constants(plan: Plan, is_aligned: bool, shares_words: bool, dynamic: bool) -> dict[str, Any]:
     """Give what the kernel is compiled for.
 
     Parameters
@@ -139,8 +134,8 @@ def constants(plan: Plan, is_aligned: bool, shares_words: bool, dynamic: int) ->
         How the parameters are stored.
     is_aligned, shares_words : bool
         What `Entry` says of all of them.
-    dynamic : int
-        Bit mask of the numbers that lie in memory.
+    dynamic : bool
+        Whether the numbers of the step and its count lie in memory.
 
     Returns
     -------

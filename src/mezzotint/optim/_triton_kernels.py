@@ -79,7 +79,7 @@ def positions(tile, n_blocks, length, ROWS: tl.constexpr, ALIGNED: tl.constexpr)
 @triton.jit
 def _number(dynamic, row, value, DYNAMIC: tl.constexpr, COLUMN: tl.constexpr):
     """Give a number of the step: the argument, or the one in memory."""
-    if (DYNAMIC >> COLUMN) & 1:
+    if DYNAMIC:
         value = tl.load(dynamic + row * 11 + COLUMN)
     return value
 
@@ -151,7 +151,7 @@ def step_kernel(
     """Decode, step in float32 and encode one tile of one parameter.
 
     `WEIGHT`, `FIRST` and `SECOND` are (kind, bits, rounding) of the codecs, kind "none" where a rule has no
-    such moment. `DYNAMIC` has a bit per number that lies in memory, the twelfth for the count of steps.
+    such moment. `DYNAMIC` says that the numbers of the step and its count lie in memory.
     """
     tile = tl.program_id(0).to(tl.int64)
     row = row_of_tile(table, tile, n_rows, n_halvings).to(tl.int64)
@@ -165,7 +165,7 @@ def step_kernel(
     seed, stream = tl.load(at + 4).to(tl.uint64), tl.load(at + 5)
     salt = tl.load(at + 6)
     numbers = tl.load(at + 14)
-    if DYNAMIC >> 11:
+    if DYNAMIC:
         step = tl.load(steps + numbers)
     rate, decay = _number(dynamic, numbers, rate, DYNAMIC, 0), _number(dynamic, numbers, decay, DYNAMIC, 1)
     l2, eps = _number(dynamic, numbers, l2, DYNAMIC, 2), _number(dynamic, numbers, eps, DYNAMIC, 9)

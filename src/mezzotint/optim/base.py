@@ -24,7 +24,7 @@ from mezzotint.optim.states import (
     portable,
     zeros,
 )
-from mezzotint.optim.task import Task
+from mezzotint.optim.task import Formula, Task
 
 if TYPE_CHECKING:
     from mezzotint.optim.release import GradientRelease
@@ -330,7 +330,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
         return Task(
             rule=rule,
             recipe=recipe,
-            hyper=self._hyper(group, step, recipe),
+            numbers=self._step_numbers(group, step, recipe),
             weight=weight,
             moments=tuple(_parts(state, name, codec.components, extent) for name, codec in names_and_codecs),
             gradient=_matrix(local(gradient), extent),
@@ -342,6 +342,13 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
             bf16=group["arithmetic"] == "bf16" and recipe.arithmetic_bf16,
             decay_style=group.get("weight_decay_style", "compact"),
         )
+
+    def _step_numbers(self, group: Group, step: int | Tensor, recipe: Recipe) -> Hyper | Formula:
+        """Compute the numbers of a step, or say how: in a compiled or captured step many share the work."""
+        if isinstance(step, int):
+            return self._hyper(group, step, recipe)
+        family = next(number for number, own in enumerate(self.param_groups) if own is group)
+        return Formula(lambda steps: self._hyper(group, steps, recipe), family)
 
     def finish(self, params: list[Tensor], tasks: list[Task]) -> None:
         """Copy back weights that had no rows in memory, and remember which weights are our own.
@@ -369,7 +376,7 @@ class LowPrecisionOptimizer(torch.optim.Optimizer):
     def _initialise(self, p: Tensor, group: Group, extent: Extent) -> None:
         """Make the state of a parameter: zero moments, and what the visible weight leaves out."""
         state = self.state[p]
-        state[STEP] = torch.tensor(0.0, device=_counting_device(group, p))
+        state[STEP] = torch.tensor(0.0, dtype=torch.float32, device=_counting_device(group, p))
         for key, component in layout(self._rule(group), self._recipe(group, p)).items():
             state[key] = zeros(p, component, extent)
             if key.startswith(WEIGHT) and component.dtype is torch.float32:

@@ -34,12 +34,14 @@ Number = Any
 def number(value: float | Tensor, step: int | Tensor) -> Number:
     """Give a hyper-parameter as a float, or as a float64 tensor where steps are tensors.
 
+    Counts on the host need it on the host; a number from the host goes with counts anywhere.
+
     Parameters
     ----------
     value : float or Tensor
         A hyper-parameter; a tensor has one element.
     step : int or Tensor
-        The count of steps.
+        The count of steps, or those of several parameters.
 
     Returns
     -------
@@ -48,7 +50,9 @@ def number(value: float | Tensor, step: int | Tensor) -> Number:
     """
     if not isinstance(value, Tensor):
         return float(value)
-    return value.to(torch.float64) if isinstance(step, Tensor) else float(value.item())
+    if not isinstance(step, Tensor):
+        return float(value.item())
+    return value.to("cpu" if step.device.type == "cpu" else value.device, torch.float64)
 
 
 def rounded(value: Number) -> Number:
@@ -121,7 +125,7 @@ def unless_first(step: int | Tensor, first: float, later: Callable[[], Number]) 
         The number of this step.
     """
     if isinstance(step, Tensor):
-        return torch.where(step == 1, first, later())
+        return torch.where(step == 1, torch.full_like(step, first, dtype=torch.float64), later())
     return first if step == 1 else later()
 
 

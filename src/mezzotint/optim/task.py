@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,23 @@ from mezzotint.optim.codecs import Parts
 from mezzotint.optim.recipes import Recipe
 from mezzotint.optim.rules import Hyper, Rule
 
-__all__ = ["Backend", "Task"]
+__all__ = ["Backend", "Formula", "Task"]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The numbers of a step as a function of its count, where that is a tensor.
+
+    Attributes
+    ----------
+    compute : callable
+        Takes counts of any shape, gives `Hyper` of floats, 0-d tensors and tensors of that shape.
+    family : int
+        Parameters that share it share the formula: a backend may compute their numbers together.
+    """
+
+    compute: Callable[[Tensor], Hyper]
+    family: int
 
 
 @dataclass(frozen=True)
@@ -25,8 +42,8 @@ class Task:
         What to compute.
     recipe : Recipe
         How it is stored; already fitted to the dtype of the weight.
-    hyper : Hyper
-        The numbers of this step.
+    numbers : Hyper or Formula
+        The numbers of this step; a formula if and only if `step` is a tensor.
     weight : Parts
         Components of the weight, the visible one under "".
     moments : tuple of Parts
@@ -51,7 +68,7 @@ class Task:
 
     rule: Rule
     recipe: Recipe
-    hyper: Hyper
+    numbers: Hyper | Formula
     weight: Parts
     moments: tuple[Parts, ...]
     gradient: Tensor
@@ -62,6 +79,14 @@ class Task:
     first: int
     bf16: bool = False
     decay_style: str = "compact"
+
+    @property
+    def hyper(self) -> Hyper:
+        """The numbers of this step."""
+        if isinstance(self.numbers, Hyper):
+            return self.numbers
+        assert isinstance(self.step, Tensor)
+        return self.numbers.compute(self.step)
 
     @property
     def length(self) -> int:
