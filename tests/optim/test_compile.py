@@ -11,7 +11,7 @@ from tests.optim import training
 from tests.optim.training import assert_same, train
 
 from mezzotint.optim import SGD, AdamW, Lion
-from mezzotint.optim._native import native_step
+from mezzotint.optim._operator import optimizer_step
 
 BACKENDS = ("eager", "native")
 CASES = [*((AdamW, recipe) for recipe in training.ALL), (Lion, "8bit"), (SGD, "4bit")]
@@ -55,7 +55,7 @@ def test_a_compiled_step_is_one_graph_and_has_the_bits_of_an_eager_one(kind, rec
     assert len(graphs) == 2, "one for the first step, which makes the states, and one for all others"
 
 
-def test_what_inductor_makes_of_a_step_with_the_native_operator_has_the_eager_bits(counted):
+def test_what_inductor_makes_of_a_step_with_the_operator_has_the_eager_bits(counted):
     def make(backend):
         params = training.parameters(torch.bfloat16, [(33, 131), (9, 40), (300,), (4, 5)])
         params.append(torch.nn.Parameter(params.pop().detach().t()))  # with gaps
@@ -70,7 +70,7 @@ def test_what_inductor_makes_of_a_step_with_the_native_operator_has_the_eager_bi
     assert compiled.backends() == {"native": 4}
 
 
-def test_the_native_operator_says_what_it_overwrites():
+def test_the_operator_says_what_it_overwrites():
     def tensor():
         return torch.ones(2, 3)
 
@@ -83,7 +83,7 @@ def test_the_native_operator_says_what_it_overwrites():
         [0.0] * 11,
         0,
     ]
-    torch.library.opcheck(native_step, (*given, [0, 0, 0], plan))
+    torch.library.opcheck(optimizer_step, (*given, [0, 0, 0], plan, "native"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

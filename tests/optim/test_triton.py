@@ -214,7 +214,7 @@ def test_words_become_arguments_of_one_kind():
     assert all(piece % 2 == 1 and 3 <= piece < 2**23 for piece in pieces)
 
 
-def test_storage_survives_as_text(rng):
+def test_a_plan_survives_as_text(rng):
     for case in CASES:
         plan = plan_of(first_tasks(case, "cpu", rng)[0])
         assert Plan.of(plan.text) == plan

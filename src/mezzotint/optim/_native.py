@@ -1,8 +1,7 @@
 """The native backend: one fused pass over each parameter on the CPU, compiled per instruction set.
 
 Its operations are those of the eager backend, one by one, so both give the same bits on any instruction set
-and any number of threads (see docs/numerics.md). Inside a compiled step it is an operator of torch
-(`mezzotint::native_step`), which the compiler takes as it is.
+and any number of threads (see docs/numerics.md).
 """
 
 from __future__ import annotations
@@ -16,11 +15,12 @@ from torch import Tensor
 
 from mezzotint import kernels
 from mezzotint.kernels import _native
-from mezzotint.optim._plan import Arguments, Kind, Plan, calls, components_of, refusal_of
+from mezzotint.optim._operator import Arguments, register, run
+from mezzotint.optim._plan import Kind, Plan, components_of, refusal_of
 from mezzotint.optim.codecs import BlockCodes, RatioCodes
 from mezzotint.optim.task import Task
 
-__all__ = ["NativeBackend", "native_step"]
+__all__ = ["NativeBackend"]
 
 _MASTERS = {0: "master_bfloat16", 16: "master_float16"}
 _CODES: dict[str, type[BlockCodes | RatioCodes]] = {"block": BlockCodes, "ratio": RatioCodes}
@@ -43,46 +43,15 @@ class NativeBackend:
 
     def run(self, tasks: list[Task]) -> None:
         """Step all parameters in one native call, on as many threads as torch uses."""
-        if torch.compiler.is_compiling():
-            for call in calls(tasks):
-                native_step(*call)
-        else:
-            _step(calls(tasks))
-
-
-@torch.library.custom_op("mezzotint::native_step", mutates_args=("stored",))
-def native_step(
-    stored: list[Tensor],
-    gradients: list[Tensor],
-    dynamic: Tensor | None,
-    steps: Tensor | None,
-    numbers: list[float],
-    step: int,
-    places: list[int],
-    plan: str,
-) -> None:
-    """Step parameters that are stored alike.
-
-    Parameters
-    ----------
-    stored, gradients, dynamic, steps, numbers, step, places, plan
-        See `mezzotint.optim._plan.Arguments`; tensors lie on the CPU.
-    """
-    _step([Arguments(stored, gradients, dynamic, steps, numbers, step, places, plan)])
+        run(self.name, tasks)
 
 
 def _step(groups: list[Arguments]) -> None:
-    """Step the parameters of all groups together; tensors with gaps are copied to and fro."""
-    dense = [[tensor.detach().contiguous() for tensor in group.stored] for group in groups]
-    jobs = [
-        job
-        for group, stored in zip(groups, dense, strict=True)
-        for job in _jobs(group._replace(stored=stored))
-    ]
-    _native.optim_step(jobs, torch.get_num_threads())
-    for group, stored in zip(groups, dense, strict=True):
-        for tensor, used in zip(group.stored, stored, strict=True):
-            _written(tensor, used)
+    """Step the parameters of all groups together."""
+    _native.optim_step([job for group in groups for job in _jobs(group)], torch.get_num_threads())
+
+
+register(NativeBackend.name, _step)
 
 
 def _jobs(group: Arguments) -> list[Any]:
@@ -99,7 +68,7 @@ def _jobs(group: Arguments) -> list[Any]:
             first,
             step,
             number,
-            gradient.detach().contiguous(),
+            gradient,
             _slots(plan, stored),
         )
         for (stored, gradient, (first, seed, number)), hyper, step in zip(
@@ -111,7 +80,7 @@ def _jobs(group: Arguments) -> list[Any]:
 def _numbers(group: Arguments) -> np.ndarray:
     """Give the numbers of each parameter's step, a row for each."""
     if group.dynamic is not None:
-        return group.dynamic.contiguous().numpy(force=True)
+        return group.dynamic.numpy(force=True)
     return np.tile(np.array(group.numbers, dtype=np.float32), (len(group.gradients), 1))
 
 
@@ -125,8 +94,8 @@ def _slots(plan: Plan, stored: list[Tensor]) -> list[Any]:
     parts = iter(stored)
     slots = []
     for kind in plan.kinds:
-        beside_main = [next(parts) for _ in range(components_of(kind))]
-        main, beside = [*beside_main, None][:2]
+        main = next(parts)
+        beside = next(parts) if components_of(kind) == 2 else None
         slots.append(_native.OptimSlot(_storage(kind), kind[2], main, beside, *_levels(kind)))
     return slots
 
@@ -147,11 +116,3 @@ def _levels(kind: Kind) -> tuple[float, float]:
         return _NO_LEVELS
     levels = _CODES[name](bits).levels
     return levels.limit, levels.curve
-
-
-def _written(tensor: Tensor, used: Tensor) -> None:
-    """Tell torch that a tensor has changed, and copy back where there was a copy."""
-    if used.data_ptr() == tensor.data_ptr():
-        torch.autograd.graph.increment_version(tensor)
-    else:
-        tensor.copy_(used)

@@ -1,17 +1,11 @@
-"""What kernels are told of tasks: how they are stored, and all of them as arguments of an operator of torch.
-
-Operators take tensors, numbers and text, no objects: a plan can be written as text, and tasks that are
-stored alike are flattened into lists. Nothing here needs a kernel or a device.
-"""
+"""What a kernel is chosen by: how a task is stored, also as a text. Needs neither kernels nor a device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from mezzotint.optim.codecs import (
     Bfloat16,
@@ -25,20 +19,10 @@ from mezzotint.optim.codecs import (
     Remainder,
     TensorCodec,
 )
-from mezzotint.optim.rules import AdamRule, Hyper, LionRule, Rule, SGDRule
-from mezzotint.optim.task import Formula, Task
+from mezzotint.optim.rules import AdamRule, LionRule, Rule, SGDRule
+from mezzotint.optim.task import Task
 
-__all__ = [
-    "ABSENT",
-    "Arguments",
-    "Kind",
-    "Plan",
-    "calls",
-    "components_of",
-    "kind_of",
-    "plan_of",
-    "refusal_of",
-]
+__all__ = ["ABSENT", "Kind", "Plan", "codecs_of", "components_of", "kind_of", "plan_of", "refusal_of"]
 
 Kind = tuple[str, int, str]
 """Name of a codec, its bits where it has several, and its rounding."""
@@ -58,7 +42,6 @@ _NAMES: dict[type, str] = {
 }
 _WIDTHS = {"remainder": (8, 16), "log": (4, 8), "block": (4, 8), "ratio": (4, 8)}
 _OF_TWO = ("pair", "remainder", "master", "log", "block")
-_NUMBERS = tuple(field.name for field in fields(Hyper))
 
 
 @dataclass(frozen=True)
@@ -116,68 +99,6 @@ class Plan:
         return sum(components_of(kind) for kind in self.kinds)
 
 
-class Arguments(NamedTuple):
-    """Tasks that are stored alike and share their numbers, as an operator takes them.
-
-    Attributes
-    ----------
-    stored : list of Tensor
-        Components of weight and moments, parameter after parameter; overwritten.
-    gradients : list of Tensor
-        One per parameter.
-    dynamic : Tensor of float32, shape (parameters, numbers), or None
-        The numbers of each parameter's step in the order of `Hyper`, where its count is a tensor.
-    steps : Tensor of int64, shape (parameters,), or None
-        The counts, where they are tensors.
-    numbers : list of float
-        The numbers that all share, where the count is none.
-    step : int
-        The count that all share.
-    places : list of int
-        First element, seed and number of each parameter.
-    plan : str
-        `Plan.text`.
-    """
-
-    stored: list[Tensor]
-    gradients: list[Tensor]
-    dynamic: Tensor | None
-    steps: Tensor | None
-    numbers: list[float]
-    step: int
-    places: list[int]
-    plan: str
-
-    def tasks(self) -> Iterator[tuple[list[Tensor], Tensor, tuple[int, int, int]]]:
-        """Give components, gradient and place of each parameter."""
-        width = len(self.stored) // len(self.gradients)
-        for k, gradient in enumerate(self.gradients):
-            first, seed, number = self.places[3 * k : 3 * k + 3]
-            yield self.stored[k * width : (k + 1) * width], gradient, (first, seed, number)
-
-
-def calls(tasks: list[Task]) -> list[Arguments]:
-    """Flatten tasks that no kernel refuses.
-
-    Parameters
-    ----------
-    tasks : list of Task
-        One per parameter.
-
-    Returns
-    -------
-    list of Arguments
-        One per plan, device and set of shared numbers.
-    """
-    alike: dict[tuple[str, str, int | tuple[float, ...]], list[Task]] = {}
-    for task in tasks:
-        shared = (
-            task.numbers.family if isinstance(task.numbers, Formula) else (*_listed(task.numbers), task.step)
-        )
-        alike.setdefault((plan_of(task).text, str(task.weight[""].device), shared), []).append(task)
-    return [_flat(text, own) for (text, _, _), own in alike.items()]
-
-
 def refusal_of(task: Task) -> str | None:
     """Say what of a task no kernel knows.
 
@@ -195,7 +116,7 @@ def refusal_of(task: Task) -> str | None:
         return "arithmetic is bf16"
     if _rule_name(task.rule) is None:
         return f"the rule {type(task.rule).__name__} is not known to it"
-    for slot, codec in enumerate(_codecs(task)):
+    for slot, codec in enumerate(codecs_of(task)):
         if kind_of(codec) is None:
             return f"the codec {codec} is not known to it"
         if codec.needs_reference and (slot, len(task.moments)) != (1, 2):
@@ -218,7 +139,7 @@ def plan_of(task: Task) -> Plan:
     Plan
         Its plan.
     """
-    codecs = _codecs(task)
+    codecs = codecs_of(task)
     kinds = [kind_of(codec) or ABSENT for codec in codecs]
     weight, first, second, *_ = [*kinds, ABSENT, ABSENT]
     return Plan(
@@ -255,6 +176,22 @@ def kind_of(codec: TensorCodec) -> Kind | None:
     return None if bits not in _WIDTHS.get(name, (0, 16)) else (name, bits, codec.rounding.value)
 
 
+def codecs_of(task: Task) -> tuple[TensorCodec, ...]:
+    """List the codecs of a task.
+
+    Parameters
+    ----------
+    task : Task
+        One step of one parameter.
+
+    Returns
+    -------
+    tuple of TensorCodec
+        Of weight and moments.
+    """
+    return (task.recipe.weight, *task.recipe.codecs(len(task.moments)))
+
+
 def components_of(kind: Kind) -> int:
     """Count the tensors of a codec.
 
@@ -271,11 +208,6 @@ def components_of(kind: Kind) -> int:
     return 2 if kind[0] in _OF_TWO else 1
 
 
-def _codecs(task: Task) -> tuple[TensorCodec, ...]:
-    """List the codecs of weight and moments."""
-    return (task.recipe.weight, *task.recipe.codecs(len(task.moments)))
-
-
 def _rule_name(rule: Rule) -> str | None:
     """Name a rule as the kernels do; None for one that they do not know, though it be derived from one."""
     if type(rule) is SGDRule:
@@ -287,41 +219,3 @@ def _kind_of_text(text: str) -> Kind:
     """Read what `Plan.text` wrote of a codec."""
     name, bits, rounding = text.split(":")
     return name, int(bits), rounding
-
-
-def _listed(numbers: Hyper) -> list[Any]:
-    """Give the numbers of a step in the order of `Hyper`."""
-    return [getattr(numbers, name) for name in _NUMBERS]
-
-
-def _flat(plan: str, tasks: list[Task]) -> Arguments:
-    """Put tasks that share a plan and their numbers, or the formula of them, one after the other."""
-    dynamic, steps = _together(tasks)
-    shared, step = tasks[0].numbers, tasks[0].step
-    return Arguments(
-        stored=[tensor for task in tasks for tensor in _stored(task)],
-        gradients=[task.gradient for task in tasks],
-        dynamic=dynamic,
-        steps=steps,
-        numbers=[float(x) for x in _listed(shared)] if isinstance(shared, Hyper) else [0.0] * len(_NUMBERS),
-        step=step if isinstance(step, int) else 0,
-        places=[number for task in tasks for number in (task.first, task.seed, task.number)],
-        plan=plan,
-    )
-
-
-def _together(tasks: list[Task]) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Compute the numbers of many steps at once, a row for each, where counts are tensors."""
-    formula = tasks[0].numbers
-    if isinstance(formula, Hyper):
-        return None, None
-    counts = [task.step for task in tasks if isinstance(task.step, Tensor)]
-    steps = torch.stack(counts).to(tasks[0].weight[""].device)
-    none = torch.zeros_like(steps, dtype=torch.float32)
-    return torch.stack([none + number for number in _listed(formula.compute(steps))], dim=1), steps
-
-
-def _stored(task: Task) -> list[Tensor]:
-    """Give the components of weight and moments in the order of their codecs."""
-    parts_and_codecs = zip((task.weight, *task.moments), _codecs(task), strict=True)
-    return [parts[component.suffix] for parts, codec in parts_and_codecs for component in codec.components]

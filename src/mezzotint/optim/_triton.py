@@ -1,7 +1,4 @@
-"""The Triton backend: parameters that are stored alike take their step in one launch.
-
-The launch is an operator of torch (`mezzotint::optimizer_step`), so that a compiled step can hold it.
-"""
+"""The Triton backend: parameters that are stored alike take their step in one launch."""
 
 from __future__ import annotations
 
@@ -14,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mezzotint.optim._plan import Arguments, Plan, calls, refusal_of
+from mezzotint.optim._operator import Arguments, register, run
+from mezzotint.optim._plan import Plan, refusal_of
 from mezzotint.optim._triton_table import Entry, rows_of, tiles_of
 from mezzotint.optim.task import Task
 
@@ -23,7 +21,6 @@ __all__ = [
     "TritonBackend",
     "constants",
     "in_pieces",
-    "optimizer_step",
     "written_by_launches",
 ]
 
@@ -53,40 +50,22 @@ class TritonBackend:
 
     def run(self, tasks: list[Task]) -> None:
         """Launch once for all tasks that are stored alike and take the same numbers."""
-        for call in calls(tasks):
-            optimizer_step(*call)
+        run(self.name, tasks)
 
 
-@torch.library.custom_op("mezzotint::optimizer_step", mutates_args=("stored",))
-def optimizer_step(
-    stored: list[Tensor],
-    gradients: list[Tensor],
-    dynamic: Tensor | None,
-    steps: Tensor | None,
-    numbers: list[float],
-    step: int,
-    places: list[int],
-    plan: str,
-) -> None:
-    """Step parameters that are stored alike; tensors with gaps are copied to and fro.
+def _step(calls: list[Arguments]) -> None:
+    """Launch for each call, and again for parameters that allow no wide loads or share no words."""
+    for call in calls:
+        plan = Plan.of(call.plan)
+        entries = [
+            Entry(tuple(parts), gradient, *place, index)
+            for index, (parts, gradient, place) in enumerate(call.tasks())
+        ]
+        for flags, own in _by_flags(entries, plan).items():
+            _launch(own, plan, flags, call)
 
-    Parameters
-    ----------
-    stored, gradients, dynamic, steps, numbers, step, places, plan
-        See `mezzotint.optim._plan.Arguments`; `stored` and `gradients` lie on one device.
-    """
-    dense = [tensor.contiguous() for tensor in stored]
-    given = Arguments(dense, gradients, dynamic, steps, numbers, step, places, plan)
-    entries = [
-        Entry(tuple(parts), gradient.contiguous(), *place, k)
-        for k, (parts, gradient, place) in enumerate(given.tasks())
-    ]
-    kernel = Plan.of(plan)
-    for flags, own in _by_flags(entries, kernel).items():
-        _launch(own, kernel, flags, given)
-    for tensor, copy in zip(stored, dense, strict=True):
-        if not tensor.is_contiguous():
-            tensor.copy_(copy)
+
+register(TritonBackend.name, _step)
 
 
 def _by_flags(entries: list[Entry], plan: Plan) -> dict[tuple[bool, bool], list[Entry]]:
@@ -101,7 +80,7 @@ def _launch(
     entries: list[Entry],
     plan: Plan,
     flags: tuple[bool, bool],
-    given: Arguments,
+    call: Arguments,
 ) -> None:
     """Launch the kernel over all tiles."""
     from mezzotint.optim._triton_kernels import step_kernel
@@ -109,18 +88,18 @@ def _launch(
     device = entries[0].gradient.device
     n_tiles = sum(tiles_of(entry, plan) for entry in entries)
     with _on(device):
-        if given.steps is not None:
+        if call.steps is not None:
             _load_writer(device)
         table = _table(rows_of(entries, plan), device)
         step_kernel[(n_tiles,)](
             table,
-            table if given.dynamic is None else given.dynamic.contiguous(),
-            table if given.steps is None else given.steps,
+            table if call.dynamic is None else call.dynamic,
+            table if call.steps is None else call.steps,
             len(entries),
             (len(entries) - 1).bit_length(),
-            given.step,
-            *given.numbers,
-            **constants(plan, *flags, given.steps is not None),
+            call.step,
+            *call.numbers,
+            **constants(plan, *flags, call.steps is not None),
             **LAUNCH_OPTIONS,
         )
 
