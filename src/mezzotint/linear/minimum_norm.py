@@ -248,7 +248,7 @@ def _iteration(problem: Problem, point: Evaluation, gap: float, passes: int, sta
 def _result(
     problem: Problem, point: Evaluation, gap: float, status: Status, trace: list[Iteration]
 ) -> Result:
-    certificate = certify(problem, point, gap)
+    certificate = certify(problem, point, gap, None)
     return Result(
         coef=point.coef,
         status=status,

@@ -5,15 +5,17 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
-
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear import minimum_norm, multipliers
+from mezzotint.linear.extent import exact_extent
+from mezzotint.linear.factors import NotFinite
+from mezzotint.linear.frame import check_reach, in_frame
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
-from mezzotint.linear.objective import Coef, Problem, dot
+from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result
+from mezzotint.linear.targets import WITH_TARGETS, units_of
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
@@ -21,7 +23,6 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
-_WITH_TARGETS = ("squared", "squared_epsilon_insensitive", "epsilon_insensitive")
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -159,11 +160,34 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    centres = problem.loss in _WITH_TARGETS and problem.fit_intercept
-    result = (_solve_centred_targets if centres else _solve)(problem, settings, start)
+    problem = dataclasses.replace(problem, known_extent=problem.extent)
+    try:
+        result = _solve_posed(problem, settings, start)
+    except NotFinite:  # some row reaches further than those that were looked at
+        extent = exact_extent(problem.source)
+        result = _solve_posed(dataclasses.replace(problem, known_extent=extent), settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         return dataclasses.replace(result, solution="quantised")
     return result
+
+
+def _solve_posed(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    """Solve in coordinates in which columns and targets have ordinary sizes."""
+    if settings.solver == "zipml":
+        check_reach(problem.extent)
+        return _solve_targets(problem, settings, start)
+    framed = in_frame(problem)
+    if framed.frame is None:
+        return _solve_targets(problem, settings, start)
+    result = _solve_targets(framed, settings, None if start is None else framed.frame.enter(start))
+    return dataclasses.replace(result, coef=framed.frame.leave(result.coef))
+
+
+def _solve_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    if problem.loss not in WITH_TARGETS:
+        return _solve(problem, settings, start)
+    units = units_of(problem)
+    return units.leave(_solve(units.inside(problem), settings, None if start is None else units.enter(start)))
 
 
 def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -209,24 +233,6 @@ def progress_line(number: int, iteration: Iteration) -> None:
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {"tol": settings.tol, "report": settings.report, "started_at": settings.started_at}
-
-
-def _solve_centred_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
-    """Take the means of the targets (of the middles of intervals) into the intercepts first.
-
-    Far from zero, targets would drown the residuals: in float64, and in the objective at zero that the
-    tolerance refers to where the optimum is nearly zero.
-    """
-    ones = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-    sums = np.array([dot(row, ones) for row in problem.y]) / problem.total_weight
-    mean = sums.reshape(-1, problem.n_outputs).mean(axis=0)[:, None]
-    centred = dataclasses.replace(problem, y=problem.y - np.tile(mean, (len(sums) // len(mean), 1)))
-    result = _solve(centred, settings, None if start is None else _with_intercepts(start, -mean))
-    return dataclasses.replace(result, coef=_with_intercepts(result.coef, mean))
-
-
-def _with_intercepts(coef: Coef, shift: Coef) -> Coef:
-    return np.concatenate([coef[:, :-1], coef[:, -1:] + shift], axis=1)
 
 
 def _centred_over_classes(result: Result) -> Result:
