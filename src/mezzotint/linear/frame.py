@@ -75,8 +75,8 @@ class Frame:
     def _refuse(self, coef: Coef, column: int) -> None:
         largest = float(np.abs(coef[:, column]).max())
         raise DataError(
-            f"the coefficient of column {column} would be {largest:.3g} * 2**{-int(self.exponent[column])}, which "
-            "is no float64; scale the column (sklearn.preprocessing.StandardScaler) or y."
+            f"the coefficient of column {column} would be {largest:.3g} * 2**{-int(self.exponent[column])}, "
+            "which is no float64; scale the column (sklearn.preprocessing.StandardScaler) or y."
         )
 
 

@@ -69,8 +69,8 @@ class Metric:
         """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``: only if M is H.
 
         A sampled row that is alone in some direction (a rare column) stands for many that are not there,
-        blocks know nothing of the curvature between classes, outputs may have to share a block, and what makes
-        a nearly singular matrix positive definite curves what is flat: the gap seems smaller than it is.
+        blocks know nothing of the curvature between classes, outputs may have to share a block, what makes
+        a nearly singular matrix positive definite curves what is flat: gaps seem smaller than they are.
         """
         own_blocks = self._problem.n_blocks <= self._curvature.max_factors and self._problem.loss != "softmax"
         return self._exact and (own_blocks or self._coupled) and self._curvature.is_exact
@@ -171,7 +171,7 @@ class Metric:
         return y if len(index) == y.shape[1] else np.ascontiguousarray(y[:, index])
 
     def _at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Diagonal curvatures l'' (softmax: p (1 - p), or p if M is coupled) of some rows at their margins."""
+        """Diagonal curvatures l'' (softmax: p (1 - p), or p if M is coupled) of rows at their margins."""
         second = np.empty((self._problem.n_blocks, len(index)), np.float32)
         ops().curvature_rows(
             self._problem.loss,

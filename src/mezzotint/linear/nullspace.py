@@ -1,18 +1,16 @@
-"""Which columns others express: what a problem without a penalty leaves undetermined, and its least-norm solution.
+"""Which columns others express: what no penalty leaves undetermined, and the solution of least norm.
 
-Two coefficients that differ by a combination of columns that is zero on every row of positive weight (constant,
-with an intercept) fit alike. A column that others express is *pinned*: an added penalty draws its weight to zero,
-which costs nothing, since the others can say what it says. Then the solution is unique, every solver finds
-it, and the combinations are taken out at the end: what is left has least norm.
+Two coefficients that differ by a combination of columns that is zero on every row of positive weight
+(constant, with an intercept) fit alike. A column that others express is *pinned*: an added penalty draws its
+weight to zero, which costs nothing, since the others can say what it says. Then the solution is unique,
+every solver finds it, and the combinations are taken out at the end: what is left has least norm.
 
 Whether columns are dependent is decided on centred values, by what is left of a column when the others have
 been taken out, against what rounding makes of the values it was computed from.
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
@@ -20,7 +18,9 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from mezzotint.errors import DataError
-from mezzotint.kernels import ops, segment_bounds
+from mezzotint.kernels import ops
+from mezzotint.linear.centred import column_means, weighted_blocks
+from mezzotint.linear.nullspace_grams import express
 from mezzotint.linear.objective import Coef, Problem
 from mezzotint.random import sample_rows
 
@@ -32,6 +32,7 @@ LOSSES = ("squared", "logistic", "softmax")  # those that can do without a penal
 _STREAM = 3  # random bits of the row sample
 _PIVOT = 1e-10  # of a unit-diagonal Gram matrix: a smaller one may come from dependent columns
 _DECOMPOSED_WORK, _DECOMPOSED_VALUES = 3e8, 1e7  # n d min(n, d) and n d up to which rows are decomposed
+_DOUBTFUL = 1e-6  # of a column of unit length: less may be rounding, if the column is mostly its mean
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -134,8 +135,8 @@ def check_memory(n_columns: int) -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise DataError(
-            f"without a penalty {n_columns} columns need matrices of {needed / 1e9:.0f} GB to tell which of them are "
-            f"independent, and this machine has {there / 1e9:.0f} GB; take Ridge (or a finite C), or fewer columns."
+            f"without a penalty {n_columns} columns need matrices of {needed / 1e9:.0f} GB, and there are "
+            f"{there / 1e9:.0f} GB; take Ridge or a finite C, or fewer columns."
         )
 
 
@@ -156,8 +157,6 @@ def dependence(problem: Problem) -> Dependence | None:
         if is_small(problem):
             found = _by_decomposition(problem, mean)
         else:
-            from mezzotint.linear.nullspace_grams import express
-
             found = express(problem, mean, noise_of(problem))
     independent, dependent, factors = found
     if len(dependent) == 0:
@@ -173,17 +172,17 @@ def dependence(problem: Problem) -> Dependence | None:
 
 def _by_decomposition(problem: Problem, mean: Matrix) -> tuple[Index, Index, Matrix]:
     rows = np.concatenate([block for _, block in weighted_blocks(problem, mean)])
-    size = np.sqrt((rows**2).sum(axis=0))
-    unit = np.where(size > 0, 1.0 / np.where(size > 0, size, 1.0), 0.0)
+    size, noise = np.sqrt((rows**2).sum(axis=0)), noise_of(problem)
+    unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > noise)  # constant columns: zero
     r, order = scipy.linalg.qr(rows * unit, mode="r", pivoting=True, check_finite=False, overwrite_a=True)
-    rank = _rank(r, (noise_of(problem) * unit)[order])
+    rank = _rank(r, (noise * unit)[order])
     factors = scipy.linalg.solve_triangular(r[:rank, :rank], r[:rank, rank:], check_finite=False)
     factors *= unit[order[:rank], None] / np.where(unit > 0, unit, 1.0)[order[rank:]]
     return order[:rank].astype(np.int64), order[rank:].astype(np.int64), factors
 
 
 def _rank(r: Matrix, noise: Matrix) -> int:
-    """Rank of the columns with this factor R, which is all there is of the last ones when the first are out."""
+    """Rank of the columns whose factor R this is: its last columns are what is left of theirs."""
     most = min(r.shape)
     for rank in range(int((np.abs(np.diagonal(r)) > _DOUBTFUL).sum()), most):
         left = np.sqrt((r[rank:, rank:] ** 2).sum(axis=0))
@@ -193,9 +192,6 @@ def _rank(r: Matrix, noise: Matrix) -> int:
     return most
 
 
-_DOUBTFUL = 1e-6  # of a column of unit length: what is left of it, from which on rounding may be all of it
-
-
 def noise_of(problem: Problem) -> Matrix:
     """What rounding may leave of a column that others express, shape (d,): a few places of its values."""
     size = problem.extent.magnitude
@@ -203,27 +199,3 @@ def noise_of(problem: Problem) -> Matrix:
         size = np.maximum(size, np.ldexp(np.abs(problem.frame.centre), -problem.frame.exponent))
     out: Matrix = (32 + 8 * np.sqrt(problem.n_columns)) * _EPS * size
     return out
-
-
-def weighted_blocks(problem: Problem, mean: Matrix) -> Iterator[tuple[slice, Matrix]]:
-    """Yield ``sqrt(s / S) (x - mean)`` in float64, a bounded number of rows at a time."""
-    bounds = segment_bounds(*problem.source.shape)
-    for start, stop in pairwise(bounds.tolist()):
-        at = slice(start, stop)
-        yield at, (problem.source.block(start, stop) - mean) * _root_weights(problem, at)
-
-
-def _root_weights(problem: Problem, at: slice) -> Matrix:
-    weights = np.ones(at.stop - at.start) if problem.weights is None else problem.weights[at]
-    roots: Matrix = np.sqrt(weights / problem.total_weight)[:, None]
-    return roots
-
-
-def column_means(problem: Problem) -> Matrix:
-    """Weighted means of the columns; zeros without an intercept."""
-    zero = np.zeros(problem.n_columns)
-    if not problem.fit_intercept:
-        return zero
-    parts = [(x * _root_weights(problem, at)).sum(axis=0) for at, x in weighted_blocks(problem, zero)]
-    mean: Matrix = ops().tree_sum(np.stack(parts))
-    return mean

@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
+from mezzotint.linear.centred import weighted_blocks
 from mezzotint.linear.objective import Problem
 
 Matrix = NDArray[np.float64]
@@ -33,6 +34,8 @@ def express(problem: Problem, mean: Matrix, noise: Matrix) -> tuple[Index, Index
     """
     d = problem.n_columns
     gram = _gram(problem, mean)
+    constant = gram.diagonal() <= noise**2
+    gram[constant] = gram[:, constant] = 0.0
     chosen = _pivots(gram)
     left = np.setdiff1d(np.arange(d), chosen)
     span = np.zeros((d, len(chosen)))  # columns of X times it: well-conditioned, and they span what is chosen
@@ -60,8 +63,6 @@ def express(problem: Problem, mean: Matrix, noise: Matrix) -> tuple[Index, Index
 
 
 def _gram(problem: Problem, mean: Matrix) -> Matrix:
-    from mezzotint.linear.nullspace import weighted_blocks
-
     gram = np.zeros((1, problem.n_columns, problem.n_columns))
     for _, block in weighted_blocks(problem, mean):
         ops().add_grams(gram, block, n_threads=problem.n_threads)
@@ -69,12 +70,14 @@ def _gram(problem: Problem, mean: Matrix) -> Matrix:
 
 
 def _pivots(gram: Matrix) -> Index:
-    """Columns that a Cholesky factor with pivots takes, scaled to unit diagonal, before what is left is small."""
+    """Columns that a Cholesky factor with pivots takes before what is left of the others is small."""
     live = np.flatnonzero(gram.diagonal() > 0)
     scale = 1.0 / np.sqrt(gram.diagonal()[live])
     if len(live) == 0:
         return live
-    _, order, rank, _ = scipy.linalg.lapack.dpstrf(gram[np.ix_(live, live)] * scale * scale[:, None], tol=_PIVOT)
+    _, order, rank, _ = scipy.linalg.lapack.dpstrf(
+        gram[np.ix_(live, live)] * scale * scale[:, None], tol=_PIVOT
+    )
     return np.sort(live[order[:rank] - 1])
 
 
@@ -91,8 +94,6 @@ def _residuals(
     problem: Problem, mean: Matrix, left: Index, factors: Matrix, span: Matrix
 ) -> tuple[Matrix, Matrix]:
     """``(X span)^T R`` and ``R^T R`` for ``R = X_left - X factors``, in one read of the rows."""
-    from mezzotint.linear.nullspace import weighted_blocks
-
     along, rest = np.zeros((span.shape[1], len(left))), np.zeros((len(left), len(left)))
     for _, block in weighted_blocks(problem, mean):
         residual = block[:, left] - block @ factors

@@ -7,7 +7,7 @@ from typing import Any
 
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear import minimum_norm, multipliers
+from mezzotint.linear import minimum_norm, multipliers, nullspace
 from mezzotint.linear.extent import exact_extent
 from mezzotint.linear.factors import NotFinite
 from mezzotint.linear.frame import check_reach, in_frame
@@ -197,11 +197,33 @@ def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
         return multipliers.solve_multipliers(
             problem, max_iter=settings.max_iter, start=start, **_common(settings)
         )
-    least_squares = problem.loss == "squared" and problem.penalty == 0
-    if least_squares and minimum_norm.looks_deficient(problem, settings.seed):
-        result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
-        if result is not None:
-            return result
+    if problem.penalty == 0 and problem.loss in nullspace.LOSSES:
+        return _solve_unpenalised(problem, settings, start)
+    return _solve_smooth(problem, settings, start)
+
+
+def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    """The solution of least norm, where columns that others express leave a choice."""
+    if not nullspace.looks_deficient(problem, settings.seed):
+        return _solve_smooth(problem, settings, start)
+    n, d = problem.source.shape
+    small = nullspace.is_small(problem)
+    if (
+        not small and n < d
+    ):  # gradients are combinations of rows, and with them all that Newton's steps add up
+        if problem.loss == "squared":
+            return minimum_norm.solve_minimum_norm(problem, None, **_common(settings))
+        return _solve_smooth(problem, settings, start)
+    found = nullspace.dependence(problem)
+    if small and problem.loss == "squared":
+        result = minimum_norm.solve_minimum_norm(problem, found, **_common(settings))
+    else:
+        pinned = problem if found is None else dataclasses.replace(problem, pinned=found.pins)
+        result = _solve_smooth(pinned, settings, start)
+    return result if found is None else dataclasses.replace(result, coef=found.least_norm(result.coef))
+
+
+def _solve_smooth(problem: Problem, settings: Settings, start: Coef | None) -> Result:
     more = {"max_iter": settings.max_iter, "seed": settings.seed, "start": start, **_common(settings)}
     if settings.solver == "halp":
         result = solve_halp(problem, float32=problem.packed is None, **more)
