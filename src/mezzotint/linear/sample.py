@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem, dot, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix, Source
+from mezzotint.packed.matrix import HeldCodes
 from mezzotint.random import sample_rows, uniforms
 
 _STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
@@ -181,4 +182,4 @@ def thinned(problem: Problem, stride: int) -> Problem:
 def _thinned_codes(packed: PackedMatrix, groups: NDArray[np.int64], n_rows: int) -> PackedMatrix:
     layout = replace(packed.layout, n_rows=n_rows)
     codes = packed.codes.reshape(-1, ROW_GROUP * packed.layout.row_bytes)[groups].reshape(-1)
-    return replace(packed, codes=codes, layout=layout, source=None)
+    return replace(packed, held=HeldCodes(codes), layout=layout, source=None)
