@@ -6,7 +6,6 @@ verified again at every read, the second of two damaged blocks named because a t
 
 import multiprocessing
 import pickle
-import signal
 import threading
 import warnings
 
@@ -14,11 +13,12 @@ import numpy as np
 import pytest
 
 import mezzotint as mz
+from mezzotint import kernels
 from mezzotint.errors import ParameterError, StoreError
 from mezzotint.linear import LinearSVC, LogisticRegression, Ridge
 from mezzotint.linear.design import PackedDesign
 from mezzotint.packed import DecodedSource, StoreSource, store_format, store_verify
-from mezzotint.packed.store_files import read_header
+from mezzotint.packed.store_files import close_shards, open_shards, read_header
 from mezzotint.packed.store_format import shard_name
 
 SHAPE = (1000, 40)
@@ -71,20 +71,31 @@ def flip(store, row, bit=0):
     return path, block
 
 
+def noted_crc(store, block):
+    """The checksum of a block in the table of its shard."""
+    info, _ = read_header(store)
+    shards = open_shards(store, info)
+    close_shards(shards)
+    return f"{shards[block.shard].checksums[block.number, 0]:08x}"
+
+
 def n_blocks(store):
     return sum(1 for _ in read_header(store)[0].blocks())
 
 
 def counted(monkeypatch):
-    """Count the checksums that are computed of mapped codes."""
-    seen = []
+    """Sizes of the blocks of which a checksum is computed, and the threads of each call, from now on."""
+    sizes, threads = [], []
 
-    def checksum(piece):
-        seen.append(len(piece))
-        return store_format.checksum(piece)
+    class Watched:
+        @staticmethod
+        def checksums(data, begins, ends, *, n_threads):
+            sizes.extend((ends - begins).tolist())
+            threads.append(n_threads)
+            return kernels.ops().checksums(data, begins, ends, n_threads=n_threads)
 
-    monkeypatch.setattr(store_verify, "checksum", checksum)
-    return seen
+    monkeypatch.setattr(store_verify, "ops", lambda: Watched)
+    return sizes, threads
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,7 +120,8 @@ def test_every_flipped_bit_is_refused_by_a_default_fit(kind, rows, rng, tmp_path
         touched.add((block.shard, block.number))
         with pytest.raises(StoreError) as caught:
             fits[number % len(fits)]()
-        for part in (str(file), f"block {block.number}, rows {block.start} to", "pack the data again"):
+        noted = f"rows {block.start} to {block.stop - 1} do not fit their checksum {noted_crc(path, block)}"
+        for part in (str(file), f"block {block.number}, ", noted, "pack the data again"):
             assert part in str(caught.value)
         flip(path, row, bit)
     assert len(touched) > n_blocks(path) / 2
@@ -168,7 +180,7 @@ def test_undamaged_rows_of_a_damaged_store_can_be_read(rows, store):
 
 
 def test_each_block_is_verified_once_before_it_is_read(rows, store, monkeypatch):
-    seen = counted(monkeypatch)
+    seen, _ = counted(monkeypatch)
     packed = mz.open(store)
     assert packed.nbytes
     assert repr(packed)
@@ -186,7 +198,7 @@ def test_each_block_is_verified_once_before_it_is_read(rows, store, monkeypatch)
 
 
 def test_all_is_before_open_returns_and_never_is_never(rows, store, monkeypatch):
-    seen = counted(monkeypatch)
+    seen, _ = counted(monkeypatch)
     packed = mz.open(store, verify="all")
     assert len(seen) == n_blocks(store)
     assert packed.codes is not None
@@ -218,32 +230,12 @@ def test_the_first_damaged_block_is_named_whatever_the_threads(n_jobs, rows, sto
 
 
 def test_verification_keeps_within_the_limit_of_threads(store, monkeypatch):
-    used = []
-    pool = store_verify.ThreadPoolExecutor
     monkeypatch.setattr(store_verify, "worthwhile", lambda n_threads, work: n_threads)
-    monkeypatch.setattr(store_verify, "ThreadPoolExecutor", lambda n: used.append(n) or pool(n))
+    _, threads = counted(monkeypatch)
     mz.open(store, n_jobs=3, verify="all")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     mz.open(store, verify="all")
-    assert used == [3]
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="sends a signal to a thread")
-def test_ctrl_c_ends_all_threads(store, monkeypatch):
-    monkeypatch.setattr(store_verify, "worthwhile", lambda n_threads, work: n_threads)
-    stop, calls = threading.Event(), []
-
-    def checksum(piece):
-        calls.append(piece)
-        if len(calls) == 1:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        stop.wait(5)  # for ever, if nobody sets it
-
-    monkeypatch.setattr(store_verify, "checksum", checksum)
-    monkeypatch.setattr(store_verify, "Event", lambda: stop)
-    with pytest.raises(KeyboardInterrupt):
-        mz.open(store, n_jobs=2, verify="all")
-    assert len(calls) <= 2  # one of each thread
+    assert threads == [3, 1]
 
 
 def test_two_fits_at_once_on_one_opened_store_agree(rows, store):

@@ -1,17 +1,16 @@
 """Blocks of a store against their checksums: nobody gets codes that were not compared with them."""
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.errors import ParameterError, StoreError
+from mezzotint.kernels import ops
 from mezzotint.kernels.threads import resolve_n_jobs, worthwhile
 from mezzotint.packed.matrix import HeldCodes
 from mezzotint.packed.store_files import OpenShard
-from mezzotint.packed.store_format import Block, StoreInfo, checksum
+from mezzotint.packed.store_format import Block, StoreInfo
 
 Verify = Literal["first", "all", "never"]
 
@@ -75,37 +74,16 @@ class StoredCodes(HeldCodes):
         return self._array
 
     def _verify(self, numbers: NDArray[np.int64]) -> None:
-        n_bytes = len(numbers) * self._info.block_rows * self._info.planes[0]
-        n_threads = min(len(numbers), worthwhile(resolve_n_jobs(self._n_jobs), n_bytes))
-        if n_threads == 1:
-            self._compare(numbers, Event())
-        else:
-            self._compare_together(numbers, n_threads)
-        bad = numbers[~self._verified[numbers]]
-        if len(bad):
-            raise self._damaged(int(bad[0]))  # the first of the matrix, whichever thread met one first
-
-    def _compare_together(self, numbers: NDArray[np.int64], n_threads: int) -> None:
-        stop = Event()
-        with ThreadPoolExecutor(n_threads) as pool:  # zlib computes without the interpreter's lock
-            try:
-                shares = [pool.submit(self._compare, numbers[t::n_threads], stop) for t in range(n_threads)]
-                for share in shares:
-                    share.result()
-            finally:
-                stop.set()  # Ctrl-C ends the others as well
-
-    def _compare(self, numbers: NDArray[np.int64], stop: Event) -> None:
-        for number in numbers:
-            if stop.is_set():
-                return
-            self._verified[number] = checksum(self._piece(number)) == self._expected[number]
-
-    def _piece(self, number: int) -> NDArray[np.uint8]:
         row_bytes = self._info.planes[0]
-        return self._array[self._edges[number] * row_bytes : self._edges[number + 1] * row_bytes]
+        begins, ends = self._edges[numbers] * row_bytes, self._edges[numbers + 1] * row_bytes
+        n_threads = worthwhile(resolve_n_jobs(self._n_jobs), float((ends - begins).sum()))
+        actual = ops().checksums(self._array, begins, ends, n_threads=n_threads)
+        fits = actual == self._expected[numbers]
+        self._verified[numbers] = fits
+        if not fits.all():
+            first = int(fits.argmin())
+            raise self._damaged(int(numbers[first]), int(actual[first]))
 
-    def _damaged(self, number: int) -> StoreError:
+    def _damaged(self, number: int, actual: int) -> StoreError:
         block = self._info.block_at(int(self._edges[number]))
-        expected, actual = int(self._expected[number]), checksum(self._piece(number))
-        return damaged(self._shards[block.shard], block, expected, actual)
+        return damaged(self._shards[block.shard], block, int(self._expected[number]), actual)
