@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem, dot, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix, Source
+from mezzotint.packed.matrix import HeldCodes
 from mezzotint.random import sample_rows, uniforms
 
 _STREAM, _CURVATURE_STREAM, _CANDIDATE_STREAM, _THINNED_STREAM = 2, 3, 4, 5  # random bits of the row samples
@@ -200,4 +201,4 @@ def _weighted_groups(problem: Problem) -> NDArray[np.int64]:
 def _thinned_codes(packed: PackedMatrix, groups: NDArray[np.int64], n_rows: int) -> PackedMatrix:
     layout = replace(packed.layout, n_rows=n_rows)
     codes = packed.codes.reshape(-1, ROW_GROUP * packed.layout.row_bytes)[groups].reshape(-1)
-    return replace(packed, codes=codes, layout=layout, source=None)
+    return replace(packed, held=HeldCodes(codes), layout=layout, source=None)
