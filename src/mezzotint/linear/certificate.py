@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.design import Design
 from mezzotint.linear.model import InnerModel, RowBuffers, average_curvature
-from mezzotint.linear.objective import Coef, Evaluation, Evaluator, Problem, dot, fixed_sum
+from mezzotint.linear.objective import (
+    Coef,
+    Evaluation,
+    Evaluator,
+    Problem,
+    centred_over_classes,
+    dot,
+    fixed_sum,
+)
 from mezzotint.linear.pcg import Preconditioner, StopRule, newton_step
 
 _SLACK = 1e-15  # relative rounding error of the objective itself
@@ -92,7 +100,8 @@ def _left_in_intercepts(curvature: NDArray[np.float64], slope: NDArray[np.float6
     step = _newton_step_in_intercepts(curvature, slope)
     fall = -dot(step, slope)
     curved = bool((np.diagonal(curvature) > 0).all())
-    return 2.0 * fall if curved and np.abs(step).max() <= _NEAR and fall >= 0.0 else np.inf
+    near = bool(np.abs(step).max() <= _NEAR) and fall >= 0.0
+    return 2.0 * fall if curved and near else float("inf")
 
 
 def certify_at_best_intercept(
@@ -104,8 +113,10 @@ def certify_at_best_intercept(
 ) -> tuple[Evaluation, Certificate]:
     """Minimise the intercept exactly, then certify there; returns the last point with its certificate.
 
-    Without curvature the step in the intercept may fail: then the point stays as it is.
+    Without curvature the step in the intercept may fail: then the point stays as it is. Classes are
+    made to sum to zero first.
     """
+    point = centred_over_classes(problem, point)
     if not problem.fit_intercept or problem.penalty <= 0:
         return point, certify(problem, point, gap_estimate, None)
     best = with_best_intercept(problem, point, buffers)
@@ -135,7 +146,7 @@ def measured_decrement(
         buffers.scratch,
         problem.n_threads,
     )
-    return step.decrement if step.solved else np.inf
+    return step.decrement if step.solved else float("inf")
 
 
 def growth_within(loss: str, change: float) -> float:
@@ -150,7 +161,7 @@ def growth_within(loss: str, change: float) -> float:
     """
     if loss not in ("logistic", "softmax"):
         return 1.0
-    power = 1.0 + (2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED
+    power: float = 1.0 + (2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED
     for _ in range(_SQUARED):  # (1 + x / 256)^256, with the same bits everywhere
         power = min(power * power, _MOST_GROWTH)
     return power

@@ -131,10 +131,11 @@ class CoupledCurvature:
         """Return ``H^-1 r`` for r of shape (K, d + 1); where nothing is penalised its classes sum to zero."""
         if self._factors is None:
             raise RuntimeError("build comes before solve")
-        centred = r.copy()
-        centred[:, :-1] -= self._mean * r[:, -1:]
-        out = self._factors.solve(centred.reshape(1, -1)).reshape(r.shape)
+        right = r.copy()
+        right[:, :-1] -= self._mean * r[:, -1:]
+        out: Coef = self._factors.solve(right.reshape(1, -1)).reshape(r.shape)
         out[:, -1] -= np.array([float(ops().dot(np.ascontiguousarray(row[:-1]), self._mean)) for row in out])
         if not self._fit_intercept:
             out[:, -1] = 0.0
-        return out - out.sum(axis=0) / len(out)
+        out -= out.sum(axis=0) / len(out)
+        return out

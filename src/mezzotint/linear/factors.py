@@ -25,7 +25,8 @@ _JITTER = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}  # on a unit
 _MOST_JITTER = 10.0  # more than any matrix of finite numbers with a unit diagonal can need
 _WELL_POSED = 1e-11  # least squared pivot, on a unit diagonal, that the jitter does not show in
 # Of the largest diagonal: below it what is added drowns in rounding, and ``(r - B^T ...) / rho`` cancels.
-_LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-10}
+_LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-14}
+_RELIABLE_RHO = 1e-10  # and below which it costs many of the digits of a step
 _CHUNK_VALUES = 2**22  # centred at a time
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -154,7 +155,7 @@ class CholeskyFactors:
 def _unit_scale(diagonal: Array) -> Array:
     """Return ``1 / sqrt(diagonal)``; columns without any curvature count as average ones."""
     curved = diagonal > 0
-    average = fixed_sum(diagonal[curved]) / max(1, np.count_nonzero(curved)) or 1.0
+    average = fixed_sum(diagonal[curved]) / max(1, int(np.count_nonzero(curved))) or 1.0
     scale: Array = 1.0 / np.sqrt(np.where(curved, diagonal, average))
     return scale
 
@@ -223,11 +224,13 @@ def _woodbury(
     root = np.sqrt(omega)
     unit = None if beta is None else root / np.sqrt(beta)[:, None]
     inner = np.empty((len(omega), *k.shape), k.dtype)
-    shifts = rho.copy()
+    shifts, reliable = rho.copy(), True
     for i, matrix in enumerate(inner):
         matrix[:] = _weighted(k, root[i], None if unit is None else unit[i])
         diagonal = np.diag_indices_from(matrix)
-        least = _LEAST_RHO[matrix.dtype] * float(matrix[diagonal].max())
+        largest = float(matrix[diagonal].max())
+        least = _LEAST_RHO[matrix.dtype] * largest
+        reliable &= bool(rho[i] >= _RELIABLE_RHO * largest)
         if matrix.dtype == np.float64 or rho[i] == 0:  # what is divided by is then what was added
             shifts[i] = max(rho[i], least) or 1.0
         matrix[diagonal] += matrix.dtype.type(max(shifts[i], least))
@@ -235,7 +238,7 @@ def _woodbury(
     if beta is not None:
         m = _times_transposed(rows, omega, n_threads)
     factors = CholeskyFactors(inner, m, n_threads)
-    return _WoodburyFactors(rows, root, unit, shifts, factors, np.array_equal(shifts, rho), n_threads)
+    return _WoodburyFactors(rows, root, unit, shifts, factors, reliable, n_threads)
 
 
 def _weighted(k: NDArray[Any], root: Array, unit: Array | None) -> NDArray[Any]:

@@ -58,11 +58,16 @@ class Metric:
     def _curvature_of(self, sample: RowSample) -> SampleCurvature | CoupledCurvature:
         problem = self._problem
         parts = (sample.source, sample.weights, sample.total, problem.curvatures)
-        shared = {"fit_intercept": problem.fit_intercept, "n_threads": problem.n_threads}
         if self._coupled:
-            return CoupledCurvature(*parts, **shared)
-        several = problem.loss == "softmax"
-        return SampleCurvature(*parts, held_out=sample.held_out, coupled=several, exact=self._exact, **shared)
+            return CoupledCurvature(*parts, fit_intercept=problem.fit_intercept, n_threads=problem.n_threads)
+        return SampleCurvature(
+            *parts,
+            fit_intercept=problem.fit_intercept,
+            held_out=sample.held_out,
+            coupled=problem.loss == "softmax",
+            exact=self._exact,
+            n_threads=problem.n_threads,
+        )
 
     @property
     def is_faithful(self) -> bool:

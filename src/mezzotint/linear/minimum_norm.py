@@ -115,7 +115,8 @@ def _by_row_gram(problem: Problem, mean: Matrix, dependence: Dependence | None) 
         step = np.zeros_like(gradient)
         for at, block in weighted_blocks(problem, mean):
             step -= combination[:, at] @ (block * unit)
-        return step * unit
+        out: Coef = step * unit
+        return out
 
     return solve
 

@@ -247,4 +247,5 @@ def _average_softmax_curvature(problem: Problem, second: RowArray) -> NDArray[np
         weights = np.ones(len(p)) if problem.weights is None else problem.weights[part]
         ops().add_grams(products, p, weights[None], n_threads=1)
         means += np.array([dot(np.ascontiguousarray(column), weights) for column in p.T])
-    return np.diag(means) - products[0]
+    out: NDArray[np.float64] = np.diag(means) - products[0]
+    return out

@@ -183,7 +183,7 @@ def _by_decomposition(problem: Problem, mean: Matrix) -> tuple[Index, Index, Mat
 
 def _rank(r: Matrix, noise: Matrix) -> int:
     """Rank of the columns whose factor R this is: its last columns are what is left of theirs."""
-    most = min(r.shape)
+    most = int(min(r.shape))
     for rank in range(int((np.abs(np.diagonal(r)) > _DOUBTFUL).sum()), most):
         left = np.sqrt((r[rank:, rank:] ** 2).sum(axis=0))
         factors = scipy.linalg.solve_triangular(r[:rank, :rank], r[:rank, rank:], check_finite=False)

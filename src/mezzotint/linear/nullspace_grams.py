@@ -66,7 +66,8 @@ def _gram(problem: Problem, mean: Matrix) -> Matrix:
     gram = np.zeros((1, problem.n_columns, problem.n_columns))
     for _, block in weighted_blocks(problem, mean):
         ops().add_grams(gram, block, n_threads=problem.n_threads)
-    return gram[0]
+    found: Matrix = gram[0]
+    return found
 
 
 def _pivots(gram: Matrix) -> Index:

@@ -203,6 +203,24 @@ class Evaluation:
     coef: Coef
 
 
+def centred_over_classes(problem: Problem, point: Evaluation) -> Evaluation:
+    """Take the shift of all classes together that lets them sum to zero: it changes no probability.
+
+    For the penalised weights the optimum is like that by itself; unpenalised ones and intercepts need it.
+    Margins are left as they are: all classes' are off by the same.
+    """
+    if problem.loss != "softmax":
+        return point
+    mean = point.coef.sum(axis=0, keepdims=True) / problem.n_outputs
+    pull = problem.penalised(mean)
+    return Evaluation(
+        value=point.value - 0.5 * problem.n_outputs * dot(pull, mean),
+        gradient=point.gradient - pull,
+        phi=point.phi,
+        coef=point.coef - mean,
+    )
+
+
 class Evaluator:
     """Evaluates a problem, counts the reads, and leaves the margins of a point that is kept alone.
 

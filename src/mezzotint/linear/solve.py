@@ -5,6 +5,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear import minimum_norm, multipliers, nullspace
@@ -15,7 +17,7 @@ from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result
-from mezzotint.linear.targets import WITH_TARGETS, units_of
+from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
@@ -180,7 +182,10 @@ def _solve_posed(problem: Problem, settings: Settings, start: Coef | None) -> Re
     if framed.frame is None:
         return _solve_targets(problem, settings, start)
     result = _solve_targets(framed, settings, None if start is None else framed.frame.enter(start))
-    return dataclasses.replace(result, coef=framed.frame.leave(result.coef))
+    coef = framed.frame.leave(result.coef)
+    parts = np.abs(coef[:, -1]) + np.abs(coef[:, :-1] * framed.frame.centre).sum(axis=1)
+    power = 1 if problem.loss in multipliers.LOSSES else 2
+    return dataclasses.replace(rounded_intercept(result, parts, power), coef=coef)
 
 
 def _solve_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -226,10 +231,8 @@ def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None)
 def _solve_smooth(problem: Problem, settings: Settings, start: Coef | None) -> Result:
     more = {"max_iter": settings.max_iter, "seed": settings.seed, "start": start, **_common(settings)}
     if settings.solver == "halp":
-        result = solve_halp(problem, float32=problem.packed is None, **more)
-    else:
-        result = solve_newton(problem, **more)
-    return _centred_over_classes(result) if problem.loss == "softmax" else result
+        return solve_halp(problem, float32=problem.packed is None, **more)
+    return solve_newton(problem, **more)
 
 
 def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -242,7 +245,9 @@ def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result
         started_at=settings.started_at,
         report=settings.report,
     )
-    return _centred_over_classes(result) if problem.loss == "softmax" else result
+    if problem.loss != "softmax":
+        return result
+    return dataclasses.replace(result, coef=result.coef - result.coef.sum(axis=0) / problem.n_outputs)
 
 
 def progress_line(number: int, iteration: Iteration) -> None:
@@ -255,12 +260,3 @@ def progress_line(number: int, iteration: Iteration) -> None:
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {"tol": settings.tol, "report": settings.report, "started_at": settings.started_at}
-
-
-def _centred_over_classes(result: Result) -> Result:
-    """Shifting all classes together changes no probability: take the shift that sums to zero.
-
-    For the penalised weights the optimum does so by itself; unpenalised ones and intercepts need it.
-    """
-    coef = result.coef - result.coef.sum(axis=0) / len(result.coef)
-    return dataclasses.replace(result, coef=coef)

@@ -54,12 +54,14 @@ class TargetUnits:
     def enter(self, coef: Coef) -> Coef:
         """Coefficients (K, d + 1) in these units."""
         shifted = np.concatenate([coef[:, :-1], coef[:, -1:] - self.mean], axis=1)
-        return np.ldexp(shifted, -self.exponent)
+        inside: Coef = np.ldexp(shifted, -self.exponent)
+        return inside
 
     def leave(self, result: Result) -> Result:
         """Return the result for the targets as they are."""
         coef = np.ldexp(result.coef, self.exponent)
         coef = np.concatenate([coef[:, :-1], coef[:, -1:] + self.mean], axis=1)
+        result = rounded_intercept(result, np.ldexp(coef[:, -1], -self.exponent), self.loss_power)
         if self.exponent == 0:
             return dataclasses.replace(result, coef=coef)
         return dataclasses.replace(
@@ -84,6 +86,15 @@ class TargetUnits:
             gradient_norm=slope,
             coef=None if iteration.coef is None else np.ldexp(iteration.coef, self.exponent),
         )
+
+
+def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power: int) -> Result:
+    """Add to the bound of the gap what the rounding of such intercepts can do.
+
+    At the optimum losses have no slope in the intercept that a smaller power than their own could follow.
+    """
+    moved = 2.0 * float(np.finfo(np.float64).eps) * np.abs(intercept)
+    return dataclasses.replace(result, gap_bound=result.gap_bound + float((moved**loss_power).sum()))
 
 
 def units_of(problem: Problem) -> TargetUnits:
