@@ -211,14 +211,15 @@ class _Output:
         if value < self.best.value:
             size = norm(pull + self._problem.penalised(coef)[:, :-1])
             self.best = _Point(coef, value, np.inf, size)
-        gap = max(self.best.value - self._dual, 0.0) + self._rounding()
+        gap = max(self.best.value - self._dual, 0.0) + _SLACK * abs(self.best.value)
         self.best = replace(self.best, gap=gap)
         self._stalls = 0 if gap < 0.9 * before else self._stalls + 1
 
-    def _rounding(self) -> float:
+    @property
+    def rounding(self) -> float:
         """How far rounding can have moved the two values that the gap is the difference of.
 
-        A loss is as wrong as its margin, a sum of products; the dual value adds up what its slopes (at most 1)
+        A loss is as wrong as its margin, a sum of products; the dual value adds up what slopes (at most 1)
         cost, and leaves out what the intercept makes of their sum, which is zero up to rounding.
         """
         coef, kinks = self.best.coef[0], self._kinks
