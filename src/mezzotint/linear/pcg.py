@@ -132,8 +132,8 @@ def line_search(
 ) -> float:
     """Find t with ``|slope(t)| <= left |slope(0)|`` on a convex function of one variable.
 
-    Doubling `first` until the slope changes sign, then a guarded secant; at most `most` evaluations, that touch
-    margins only, never the data. 0 where the function does not fall, which rounding errors can bring about.
+    Doubling `first` until the slope changes sign, then a guarded secant; at most `most` evaluations, of
+    margins only, never of the data. 0 where the function does not fall, which rounding errors can bring about.
     """
     if not slope_at_zero < 0:
         return 0.0
