@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear.factors import CentredRows, CholeskyFactors, Penalty, weighted_mean
+from mezzotint.linear.factors import Added, CentredRows, CholeskyFactors, Penalty, weighted_mean
 from mezzotint.linear.objective import Coef
 from mezzotint.packed import Source
 
@@ -88,6 +88,15 @@ class CoupledCurvature:
     def is_exact(self) -> bool:
         """Whether nothing that matters was added to the Hessian to factorise it."""
         return self._factors is not None and self._factors.is_exact
+
+    def hidden(self, step: Coef, curvatures: Penalty) -> float:
+        """What the curvature that was added to H may hide, see `Added.hidden`."""
+        if self._factors is None:
+            raise RuntimeError("build comes before hidden")
+        added = self._factors.added
+        shape = step.shape
+        own = Added(added.amount.reshape(shape)[:, :-1], added.least.reshape(shape)[:, :-1])
+        return own.hidden(step[:, :-1], curvatures)
 
     def build(self, probabilities: Array) -> int:
         """Factorise for probabilities of shape (K, n); returns the number of factorisations."""

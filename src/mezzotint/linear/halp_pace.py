@@ -28,6 +28,7 @@ _FORGET = 20.0  # e-foldings of the momentum that an epoch must have time for
 _NOISE = 0.8  # noise that the first epochs may have, relative to the move
 _LEAST_FRICTION = 0.01
 _TOO_SLOW, _TOO_NOISY = 0.04, -0.05
+_MOST_PENALTY, _LEAST_SQUARE = 1e30, 1e-300  # a column far below its penalty's size stays where it is
 _CURVATURE = {"logistic": 0.25, "softmax": 0.5}  # bounds of the loss's second derivative; else 1
 
 
@@ -122,12 +123,12 @@ def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
         centre = np.where(hidden, mean if problem.fit_intercept else 0.0, centre)
         moment = variance if problem.fit_intercept else variance + mean * mean
         unit = np.where(hidden, np.sqrt(bound * moment / max(largest, 1e-12)), unit)
-    squared = np.where(unit > 0, unit, 1.0) ** 2
+    squared = np.maximum(np.where(unit > 0, unit, 1.0) ** 2, _LEAST_SQUARE)
     rows = bound * _longest_row(sample, centre, unit)
     return Coordinates(
         centre=centre,
         unit=unit,
-        penalty=np.where(unit > 0, problem.curvatures / squared, 0.0),
+        penalty=np.where(unit > 0, np.minimum(problem.curvatures / squared, _MOST_PENALTY), 0.0),
         smooth=max(largest, 1e-12),
         smooth_row=max(rows + largest, 1e-12),
         constant=constant,

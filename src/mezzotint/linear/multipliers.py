@@ -126,7 +126,7 @@ def solve_multipliers(
     Returns
     -------
     Result
-        `gap_estimate` is the duality gap, `gap_bound` that and what rounding can have done to it.
+        `gap_estimate` and `gap_bound` are the duality gap and what rounding can have done to it.
     """
     began = time.perf_counter() if started_at is None else started_at
     trace: list[Iteration] = []
@@ -146,7 +146,7 @@ def solve_multipliers(
         coef=np.concatenate([output.best.coef for output in done]),
         status=worst,
         objective=sum(output.best.value for output in done),
-        gap_estimate=gap,
+        gap_estimate=bound,
         gap_bound=bound,
         coef_bound=float(np.sqrt(2.0 * bound / problem.penalty)),
         solver="multipliers",

@@ -133,7 +133,7 @@ def line_search(
     """Find t with ``|slope(t)| <= left |slope(0)|`` on a convex function of one variable.
 
     Doubling `first` until the slope changes sign, then a guarded secant; at most `most` evaluations, of
-    margins only, never of the data. 0 where the function does not fall, which rounding errors can bring about.
+    margins only, never of the data. 0 where the function does not fall, which rounding errors can cause.
     """
     if not slope_at_zero < 0:
         return 0.0

@@ -1,8 +1,8 @@
 """Targets of any mean and size, seen in units in which squares and float32 can do no harm.
 
-Far from zero, targets would drown the residuals; squares of 1e200 are no floats. So the means of the targets (of
-the middles of intervals) go into the intercepts first, and what is left is divided by a power of two, which
-is exact. A squared loss and its penalty then shrink by its square, a loss that is not squared by itself.
+Far from zero, targets would drown the residuals; squares of 1e200 are no floats. So the means of the targets
+(of the middles of intervals) go into the intercepts first, and what is left is divided by a power of two,
+which is exact. A squared loss and its penalty then shrink by its square, a loss that is not squared by itself.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class TargetUnits:
             result,
             coef=coef,
             objective=self._loss(result.objective),
-            gap_estimate=self._loss(result.gap_estimate),
+            gap_estimate=max(self._loss(result.gap_estimate), _LEAST),
             gap_bound=max(self._loss(result.gap_bound), _LEAST),
             coef_bound=float(np.ldexp(result.coef_bound, self.exponent)),
             trace=tuple(self._iteration(iteration) for iteration in result.trace),
