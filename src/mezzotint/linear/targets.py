@@ -2,7 +2,7 @@
 
 Far from zero, targets would drown the residuals; squares of 1e200 are no floats. So the means of the targets
 (of the middles of intervals) go into the intercepts first, and what is left is divided by a power of two,
-which is exact. A squared loss and its penalty then shrink by its square, a loss that is not squared by itself.
+which is exact. A squared loss and its penalty then shrink by its square, one that is not squared by itself.
 """
 
 import dataclasses
@@ -113,7 +113,7 @@ def units_of(problem: Problem) -> TargetUnits:
     exponent = 0 if size == 0 or 1.0 / _SAFE <= size <= _SAFE else int(np.frexp(size)[1])
     if power == 2 and size > _LARGEST:
         raise DataError(
-            f"y reaches {np.abs(problem.y).max():.3g}: its square, and so the objective, is no float64; scale y."
+            f"y reaches {np.abs(problem.y).max():.3g}: squared, and as an objective, that is no float64; scale y."
         )
     return TargetUnits(mean, exponent, power)
 
