@@ -214,7 +214,7 @@ class Descent {
     DescentStatus status;
     for (auto& o : outputs_) o->totals = kernels_.totals(o->columns);
     if (!(status.finite = settle(0))) return status;
-    run_team(n_workers_, batches_.n_steps(), [&](int64_t step) { return batches_.slabs_in(step); },
+    run_team(n_workers_, batches_.n_steps(), most_slabs_, [&](int64_t step) { return batches_.slabs_in(step); },
              [&](int worker, int64_t step, int64_t h) { work(*workers_[static_cast<size_t>(worker)], step, h); },
              [&](int64_t step) {
                descend(step);
