@@ -7,16 +7,17 @@ quarter. A move is accepted only if the exact objective does not rise. Nothing h
 the measurements.
 
 With ``float32=True`` the same loop runs on the float rows with a float32 offset: plain SVRG, the baseline.
+It visits rows at random, so they must lie in memory (or be mapped) as float32: anything else is copied.
 """
 
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.errors import ParameterError
-from mezzotint.kernels import ops
+from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.certificate import certify_at_best_intercept, measured_decrement
@@ -27,7 +28,8 @@ from mezzotint.linear.model import RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, sample_size
-from mezzotint.packed import PackedMatrix
+from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed.sources import chunks
 from mezzotint.random import integers, permutation
 
 _ORDER_STREAM = 0x6F726465  # "orde": random bits of the visiting order
@@ -156,10 +158,7 @@ class _FloatEpochs:
     bits = 32
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        source = problem.source
-        whole = source.whole
-        x = whole if whole is not None else source.block(0, source.shape[0])
-        self._x: NDArray[Any] = np.ascontiguousarray(x, np.float32)
+        self._x = _float32_rows(problem.source)
         self._n_threads = problem.n_threads
         if problem.packed is not None:
             self.unit = problem.packed.scale
@@ -189,6 +188,16 @@ class _FloatEpochs:
             self._x, unit, rows, model, schedule, n_threads=self._n_threads
         )
         return result
+
+
+def _float32_rows(source: Source) -> NDArray[np.float32]:
+    """The rows where a minibatch finds them: X itself if it is C-contiguous float32, else one copy."""
+    if source.whole is not None:
+        return np.ascontiguousarray(source.whole, np.float32)
+    rows, bounds = np.empty(source.shape, np.float32), segment_bounds(*source.shape)
+    for (first, count), part in chunks(source, bounds):  # never all of it in float64 beside the copy
+        rows[bounds[first] : bounds[first + count]] = part
+    return rows
 
 
 class _Halp:
