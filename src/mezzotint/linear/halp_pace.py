@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import segment_bounds
+from mezzotint.kernels.reference.losses import curvature_bound
 from mezzotint.linear.design import Coef, FloatDesign
 from mezzotint.linear.objective import Problem, dot, norm
 from mezzotint.linear.sample import RowSample, draw_sample
@@ -28,7 +29,6 @@ _FORGET = 20.0  # e-foldings of the momentum that an epoch must have time for
 _NOISE = 0.8  # noise that the first epochs may have, relative to the move
 _LEAST_FRICTION = 0.01
 _TOO_SLOW, _TOO_NOISY = 0.04, -0.05
-_CURVATURE = {"logistic": 0.25, "softmax": 0.5}  # bounds of the loss's second derivative; else 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,7 +115,7 @@ def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
     hidden = variance > 1e-12 * mean * mean
     if not problem.fit_intercept:  # constant columns then matter: their code is 0, their unit free
         unit = np.where((unit > 0) | hidden, unit, np.abs(mean))
-    bound = _CURVATURE.get(problem.loss, 1.0)
+    bound = curvature_bound(problem.loss)
     largest = bound * _MARGIN * _largest_curvature(design, ones, centre, unit, total)
     constant = bound / 0.9 if problem.fit_intercept else np.inf
     if hidden.any():
