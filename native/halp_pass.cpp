@@ -13,7 +13,7 @@
 namespace mezzotint {
 namespace {
 
-constexpr uint32_t rounding_stream = 0x68616c70;  // "halp"; output k uses rounding_stream + k
+constexpr uint32_t rounding_stream = 0x68616c70;  // Stream.HALP_ROUNDING of mezzotint/random.py
 constexpr int most_doublings = 400;               // in one step; more means that the offset is not finite
 
 // Offset of one output and everything that its step reads and writes.

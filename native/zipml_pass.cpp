@@ -14,6 +14,7 @@
 namespace mezzotint {
 namespace {
 
+// Stream.ZIPML_... of mezzotint/random.py
 constexpr uint32_t coefficient_stream = 0x7A000000, model_stream = 0x7B000000, gradient_stream = 0x7C000000;
 constexpr double one_byte = 127.0;  // limit of a model that is held in one signed byte
 

@@ -30,9 +30,8 @@ from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, sample_size
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.sources import chunks
-from mezzotint.random import integers, permutation
+from mezzotint.random import Stream, integers, permutation
 
-_ORDER_STREAM = 0x6F726465  # "orde": random bits of the visiting order
 _RANGE = 8.0  # first range of a grid, in longest first steps; it doubles whenever an offset saturates
 _OFFSET_LIMIT = 127
 _SAFETY = 50.0  # iterate until the estimated gap is this much below the tolerance; it errs by up to 5
@@ -224,7 +223,7 @@ class _Halp:
         self._exact_passes = 0
         self._coordinates: Coordinates = coordinates_of(problem, data.unit, seed)
         self._pace = Pace(problem.n_rows, self._coordinates)
-        self._tiles = permutation(seed, -(-problem.n_rows // ROW_GROUP), stream=_ORDER_STREAM)
+        self._tiles = permutation(seed, -(-problem.n_rows // ROW_GROUP), stream=Stream.HALP_ORDER)
         self._passes = self._steps = 0
         zero = np.zeros_like(self._phi)
         at_zero = float(ops().loss_sum(problem.loss, zero, problem.y, problem.weights)) / problem.total_weight
@@ -299,7 +298,7 @@ class _Halp:
         """One random order of the tiles for the whole fit, started anywhere in each pass."""
         count = len(self._tiles)
         starts = integers(
-            self._seed, count, self._pace.n_passes, start=self._passes, step=1, stream=_ORDER_STREAM
+            self._seed, count, self._pace.n_passes, start=self._passes, step=1, stream=Stream.HALP_ORDER
         )
         n_batches = self._pace.n_batches
         return EpochSchedule(

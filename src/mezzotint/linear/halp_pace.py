@@ -12,14 +12,13 @@ from mezzotint.linear.objective import Problem, dot, norm
 from mezzotint.linear.sample import RowSample, draw_sample
 from mezzotint.packed import ArraySource
 from mezzotint.packed.sources import chunks
-from mezzotint.random import uniforms
+from mezzotint.random import Stream, uniforms
 
 Float64 = NDArray[np.float64]
 
 _SAMPLE_ROWS = 2048  # rows that the metric is measured on
 _NORM_ROWS = 256  # rows whose lengths are compared
 _POWER_STEPS = 10
-_POWER_STREAM = 0x706F7765  # "powe"
 _MARGIN = 1.1  # power iteration approaches the largest eigenvalue from below
 _BOLDNESS = 4.0  # first step * curvature, doubled: four times what plain SVRG's theory allows
 _STABLE = 0.6  # of step * curvature / (1 + momentum); the heavy ball flies apart at 2
@@ -159,7 +158,7 @@ def _largest_curvature(
 ) -> float:
     """Largest eigenvalue of the weighted mean of a a^T, a = (x - centre) / unit, by power iteration."""
     inverse = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
-    u = uniforms(0, 0, len(unit), stream=_POWER_STREAM) - 0.5
+    u = uniforms(0, 0, len(unit), stream=Stream.POWER) - 0.5
     margins = np.empty_like(weights)
     size = 0.0
     for _ in range(_POWER_STEPS):

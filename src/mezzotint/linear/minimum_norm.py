@@ -24,12 +24,12 @@ from mezzotint.kernels import ops, segment_bounds
 from mezzotint.linear.certificate import certify
 from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
-from mezzotint.random import sample_rows
+from mezzotint.random import Stream, sample_rows
 
 Matrix = NDArray[np.float64]
 Solve = Callable[[Coef], Coef]  # a gradient -> the step of least norm that removes it
 
-_STREAM = 3  # random bits of the row sample
+_STREAM = Stream.DEPENDENCE  # random bits of the row sample
 _PIVOT = 1e-10  # of a unit-diagonal Gram matrix: a smaller one may come from dependent columns
 _SVD_WORK, _SVD_VALUES = 3e8, 1e7  # n d min(n, d) and n d up to which singular values are affordable
 _MAX_STEPS = 10

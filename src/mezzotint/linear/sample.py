@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem, dot, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix, Source
-from mezzotint.random import sample_rows, uniforms
+from mezzotint.random import Stream, sample_rows, uniforms
 
-_STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
+_STREAM, _CURVATURE_STREAM = Stream.ROW_SAMPLE, Stream.CURVATURE_SAMPLE  # random bits of the row samples
 _HELD_OUT = 128
 _MAX_CANDIDATES = 2**17
 _FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
