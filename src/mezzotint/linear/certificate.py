@@ -92,7 +92,8 @@ def _rounding(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
 def _lost(problem: Problem, point: Evaluation) -> float:
     """A gap that rounding of the margins can make, or hide."""
     curvature = _slopes_and_curvature(problem, point)[1]
-    return float((curvature * (_ROUNDINGS * _EPS * _margins_reached(problem, point)) ** 2).sum())
+    wrong = _ROUNDINGS * _EPS * _margins_reached(problem, point)
+    return curvature * dot(wrong, wrong)
 
 
 def _margins_reached(problem: Problem, point: Evaluation) -> NDArray[np.float64]:

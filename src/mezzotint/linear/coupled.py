@@ -30,7 +30,7 @@ _CHUNK_VALUES = 2**22  # curvatures held at a time
 def is_affordable(n_rows: int, n_columns: int, n_outputs: int) -> bool:
     """Whether the whole Hessian of a problem of this shape can be built and factorised."""
     unknowns = n_outputs * (n_columns + 1)
-    return unknowns <= _MOST_UNKNOWNS and n_rows * unknowns**2 / 4 + unknowns**3 / 3 <= _MOST_WORK
+    return unknowns <= _MOST_UNKNOWNS and unknowns * unknowns * (n_rows / 4 + unknowns / 3) <= _MOST_WORK
 
 
 def remainders(p: Array) -> Array:
@@ -82,7 +82,7 @@ class CoupledCurvature:
         self._threads = n_threads
         self._factors: CholeskyFactors | None = None
         n, d = source.shape
-        self.build_cost = n * d**2
+        self.build_cost = n * d * d
 
     @property
     def is_exact(self) -> bool:

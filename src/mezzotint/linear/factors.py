@@ -66,7 +66,7 @@ class Added:
         pull = self.amount[member] * step
         least = np.broadcast_to(curvatures, pull.shape) + self.least[member]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return fixed_sum(pull * step) + fixed_sum(np.where(pull != 0, pull**2 / least, 0.0))
+            return fixed_sum(pull * step) + fixed_sum(np.where(pull != 0, pull * pull / least, 0.0))
 
 
 class Grams(Protocol):
@@ -176,8 +176,9 @@ class CholeskyFactors:
             matrix *= scale
             matrix *= scale[:, None]
             matrix[:], jitter = cholesky_with_jitter(matrix, n_threads)
-            pivot = float(np.diagonal(matrix).min()) ** 2
-            amount[:], left[:] = jitter / j**2, max(pivot - 2.0 * jitter, 0.0) / 10.0 / j**2
+            root = float(np.diagonal(matrix).min())
+            pivot = root * root
+            amount[:], left[:] = jitter / (j * j), max(pivot - 2.0 * jitter, 0.0) / 10.0 / (j * j)
             least = min(least, pivot)
         self.is_exact = g.dtype == np.float64 and least > _WELL_POSED
 
@@ -328,7 +329,7 @@ class _UnitFactors:
         self._unit, self._factors = unit, factors
         self.m = factors.m / unit
         self.is_exact = factors.is_exact
-        self.added = Added(factors.added.amount / unit**2, factors.added.least / unit**2)
+        self.added = Added(factors.added.amount / (unit * unit), factors.added.least / (unit * unit))
 
     def solve(self, r: Coef) -> Coef:
         out: Coef = self._factors.solve(r * self._unit) * self._unit

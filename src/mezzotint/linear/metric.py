@@ -154,7 +154,8 @@ class Metric:
         if self._sample.is_everything or n_sample < 2 * d:
             return False
         omega = self._sampled(centre).sum(axis=0) * self._sample.weights
-        effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
+        total = fixed_sum(omega)
+        effective = total * total / max(dot(omega, omega), 1e-300)
         if effective > _EFFECTIVE * n_sample:
             return False
         candidates = candidate_rows(self._problem, self._seed)

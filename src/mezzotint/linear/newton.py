@@ -321,7 +321,7 @@ class _Newton:
 
     def _goal(self, centre: Evaluation) -> float:
         """Decrement to reach. Newton's own steps square the gap: the last one costs as much as any other."""
-        exact = max(min(self._tol, self._tol**2), 1e-16)
+        exact = max(min(self._tol, self._tol * self._tol), 1e-16)
         return 2.0 * (exact if self._mode >= Mode.EXACT else self._tol / _SAFETY) * self._scale(centre)
 
     def _scale(self, centre: Evaluation) -> float:
@@ -356,11 +356,11 @@ class _Newton:
 
     def _minimise(self, model: InnerModel, eta: float, max_newton: int, *, enough: float = 0.0) -> Coef:
         """Reduce the model's gradient by `eta`, or its decrement to `enough`, in Newton steps; returns z."""
-        target = max(eta**2 * self._metric.squared_norm(model.gradient), enough)
+        target = max(eta * eta * self._metric.squared_norm(model.gradient), enough)
         quadratic = self.problem.loss == "squared"
         for _ in range(max_newton):
             rule = StopRule(
-                relative=0.0 if quadratic else _ETA_CG**2,
+                relative=0.0 if quadratic else _ETA_CG * _ETA_CG,
                 absolute=0.25 * target,
                 max_iterations=_MAX_CG if self._mode < Mode.EXACT else _MAX_CG_EXACT,
                 guard=_GUARD if model.removes_noise else _GUARD_PLAIN,

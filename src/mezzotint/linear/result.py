@@ -17,6 +17,7 @@ class Status(Enum):
     STALLED = "stopped without progress above the tolerance: the best point found is returned"
     SEPARABLE = "has no minimum: the classes can be separated and nothing holds the weights; give a finite C"
     FINISHED = "finished its passes: an answer of stochastic gradient descent, which has no certificate"
+    RATE_TOO_LARGE = "diverged: the rate is larger than this data allows; give ZipML a smaller rate, or None"
     NO_MINIMUM = (
         "diverged: with so few rows for so few bits noise drowns the data; give more of either, or a penalty"
     )

@@ -94,7 +94,8 @@ def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power
     At the optimum losses have no slope in the intercept that a smaller power than their own could follow.
     """
     moved = 2.0 * float(np.finfo(np.float64).eps) * np.abs(intercept)
-    return dataclasses.replace(result, gap_bound=result.gap_bound + float((moved**loss_power).sum()))
+    losses = moved if loss_power == 1 else moved * moved
+    return dataclasses.replace(result, gap_bound=result.gap_bound + float(losses.sum()))
 
 
 def units_of(problem: Problem) -> TargetUnits:
@@ -113,7 +114,7 @@ def units_of(problem: Problem) -> TargetUnits:
     exponent = 0 if size == 0 or 1.0 / _SAFE <= size <= _SAFE else int(np.frexp(size)[1])
     if power == 2 and size > _LARGEST:
         raise DataError(
-            f"y reaches {np.abs(problem.y).max():.3g}: squared, and as an objective, that is no float64; scale y."
+            f"y reaches {np.abs(problem.y).max():.3g}: squared, as an objective, that is no float64; scale y."
         )
     return TargetUnits(mean, exponent, power)
 
