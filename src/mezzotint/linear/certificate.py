@@ -59,7 +59,9 @@ def certify(
     curvature : ndarray of float64, shape (K, K), or None
         Of F in the intercepts at this point; None without an intercept.
     """
-    gap_estimate = max(gap_estimate, 0.0) + _SLACK * abs(point.value) + _lost(problem, point) + _LEAST
+    gap_estimate = (
+        max(gap_estimate, 0.0) + _SLACK * abs(point.value) + lost_to_rounding(problem, point) + _LEAST
+    )
     nowhere = Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
     if problem.penalty <= 0:
         return nowhere
@@ -89,7 +91,7 @@ def _rounding(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
     return _ROUNDINGS * _EPS * wrong[:, None] * problem.extent.magnitude
 
 
-def _lost(problem: Problem, point: Evaluation) -> float:
+def lost_to_rounding(problem: Problem, point: Evaluation) -> float:
     """A gap that rounding of the margins can make, or hide."""
     curvature = _slopes_and_curvature(problem, point)[1]
     wrong = _ROUNDINGS * _EPS * _margins_reached(problem, point)

@@ -248,9 +248,8 @@ class WoodburyGrams:
 
     def _in_units_of(self, rho: Array, omega: Array, beta: Array | None) -> "_UnitFactors":
         """Factor of one G_k with a penalty for each column: of columns over the roots of theirs."""
-        # Where nothing is curved nor penalised, anything will do: as if every row were.
-        curved = omega.max(initial=0.0) or float(not rho.any())
-        largest = self._k[np.diag_indices_from(self._k)].max() * curved
+        # Where no row is curved, a column without a penalty gets what it would have if all were.
+        largest = self._k[np.diag_indices_from(self._k)].max() * (omega.max(initial=0.0) or 1.0)
         least = _LEAST_RHO[self._k.dtype] * float(largest)
         unit = 1.0 / np.sqrt(np.maximum(rho, max(least, _TINY)))
         rows = (self._rows * unit).astype(self._rows.dtype)

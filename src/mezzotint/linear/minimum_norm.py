@@ -19,7 +19,7 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from mezzotint.linear.centred import column_means, weighted_blocks
-from mezzotint.linear.certificate import certify
+from mezzotint.linear.certificate import certify, lost_to_rounding
 from mezzotint.linear.nullspace import Dependence, check_memory, is_small
 from mezzotint.linear.objective import LEAST_SCALE, Coef, Evaluation, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
@@ -154,8 +154,8 @@ def _refine(
         coef = coef + np.concatenate([step, -shift - (step @ mean)[:, None]], axis=1)
     assert best is not None
     converged = best_gap <= 0.1 * tol * max(best.value, LEAST_SCALE * trace[0].objective)
-    floor = best_gap <= _FLOOR * trace[0].objective
-    status = Status.CONVERGED if converged else Status.FLOOR if floor else Status.STALLED
+    at_floor = best_gap <= max(_FLOOR * trace[0].objective, lost_to_rounding(problem, best))
+    status = Status.CONVERGED if converged else Status.FLOOR if at_floor else Status.STALLED
     return _result(problem, best, best_gap, status, trace)
 
 

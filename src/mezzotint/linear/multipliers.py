@@ -47,7 +47,7 @@ _LEAST_MU = 1e-8  # relative to the first: below it the curvature of the penalty
 _ENOUGH = 0.01  # share of the tolerance that the smoothed objective's own gap must fall below
 _MAX_NEWTON = 60  # steps for one mu
 _GATHERED = 2**24  # values of curved rows that are gathered; more stay where they are
-_STALLS = 8  # outer steps without a smaller gap
+_STALLS = 18  # outer steps without a smaller gap: as many as mu may shrink while residuals are small
 _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
 _FLOOR = 1e-12  # relative gap that rounding errors explain
 _ROUNDINGS = 4.0  # of a sum over rows, relative to what it adds up
@@ -125,7 +125,8 @@ def solve_multipliers(
     Returns
     -------
     Result
-        `gap_estimate` and `gap_bound` are the duality gap and what rounding can have done to it.
+        `gap_bound` is the duality gap and what rounding can have done to it; `gap_estimate` the same for a
+        dual point from which the rounding of its slopes' sums is taken out.
     """
     began = time.perf_counter() if started_at is None else started_at
     trace: list[Iteration] = []
@@ -139,13 +140,13 @@ def solve_multipliers(
             if report is not None:
                 report(len(trace), trace[-1])
     gap = sum(output.best.gap for output in done)
-    bound = gap + sum(output.rounding for output in done)
+    bound = sum(output.bound for output in done)
     worst = max((output.status for output in done), key=list(Status).index)
     return Result(
         coef=np.concatenate([output.best.coef for output in done]),
         status=worst,
         objective=sum(output.best.value for output in done),
-        gap_estimate=bound,
+        gap_estimate=gap + sum(output.rounding for output in done),
         gap_bound=bound,
         coef_bound=float(np.sqrt(2.0 * bound / problem.penalty)),
         solver="multipliers",
@@ -183,7 +184,7 @@ class _Output:
         self._tol, self._max_iter = tol, max_iter
         self._s = np.ones(problem.n_rows) if problem.weights is None else problem.weights
         self.n_passes = self.n_iter = self._stalls = 0
-        self._dual = -np.inf
+        self._dual = self._estimated = -np.inf  # lower bounds of F: rigorous, and as estimated
         self.status = Status.ITERATION_LIMIT
 
     def run(self, start: Coef | None) -> "Iterator[_Point]":
@@ -207,14 +208,27 @@ class _Output:
         value = self._mean(self._kinks.loss(m)) + 0.5 * dot(self._problem.penalised(coef), coef)
         c = self._balanced(slopes)
         pull = np.ascontiguousarray(self._transposed(c)[:, :-1])
-        dual = -0.5 * dot(pull, pull / self._problem.penalties) - self._mean(self._kinks.conjugate(c))
-        self._dual, before = max(self._dual, dual), self.best.gap
+        wanted = -np.ascontiguousarray(self._problem.penalised(coef)[:, :-1])
+        near = np.abs(pull - wanted) <= _ROUNDINGS * _EPS * self._problem.extent.magnitude
+        cost = self._mean(self._kinks.conjugate(c))
+        self._dual = max(self._dual, self._quadratic(pull) - cost)
+        # Where hardly anything holds a weight, the rounding of its pull, squared, would drown all the rest.
+        self._estimated = max(self._estimated, self._quadratic(np.where(near, wanted, pull)) - cost)
+        before = self.best.gap
         if value < self.best.value:
-            size = norm(pull + self._problem.penalised(coef)[:, :-1])
-            self.best = _Point(coef, value, np.inf, size)
-        gap = max(self.best.value - self._dual, 0.0) + _SLACK * abs(self.best.value)
+            self.best = _Point(coef, value, np.inf, norm(pull - wanted))
+        gap = max(self.best.value - self._estimated, 0.0) + _SLACK * abs(self.best.value)
         self.best = replace(self.best, gap=gap)
         self._stalls = 0 if gap < 0.9 * before else self._stalls + 1
+
+    def _quadratic(self, pull: Rows) -> float:
+        with np.errstate(over="ignore"):
+            return -0.5 * dot(pull, pull / self._problem.penalties)
+
+    @property
+    def bound(self) -> float:
+        """How far the best value can be above the optimum."""
+        return max(self.best.value - self._dual, 0.0) + self.rounding
 
     @property
     def rounding(self) -> float:
@@ -230,7 +244,8 @@ class _Output:
 
     def _has_ended(self, scale: float) -> bool:
         if self.best.gap <= self._tol * scale:
-            self.status = Status.CONVERGED
+            known = self.rounding <= 10.0 * self._tol * scale
+            self.status = Status.CONVERGED if known else Status.FLOOR
         elif self._stalls >= _STALLS:
             self.status = Status.FLOOR if self.best.gap <= _FLOOR * scale else Status.STALLED
         else:

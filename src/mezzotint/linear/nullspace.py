@@ -176,6 +176,7 @@ def _by_decomposition(problem: Problem, mean: Matrix) -> tuple[Index, Index, Mat
     r, order = scipy.linalg.qr(rows * unit, mode="r", pivoting=True, check_finite=False, overwrite_a=True)
     rank = _rank(r, (noise * unit)[order])
     factors = scipy.linalg.solve_triangular(r[:rank, :rank], r[:rank, rank:], check_finite=False)
+    factors[np.abs(factors) <= (noise * unit)[order[rank:]]] = 0.0  # rounding, too
     factors *= unit[order[:rank], None] / np.where(unit > 0, unit, 1.0)[order[rank:]]
     return order[:rank].astype(np.int64), order[rank:].astype(np.int64), factors
 

@@ -59,6 +59,8 @@ def express(problem: Problem, mean: Matrix, noise: Matrix) -> tuple[Index, Index
         inner, chosen = between, np.concatenate([chosen, left[new]])
         keep = np.setdiff1d(np.arange(len(left)), new)
         left, factors = left[keep], factors[:, keep]
+    size = np.sqrt(gram.diagonal())
+    factors[np.abs(factors) * size[:, None] <= noise[left]] = 0.0  # rounding, too
     return chosen.astype(np.int64), left.astype(np.int64), factors[chosen]
 
 

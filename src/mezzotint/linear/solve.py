@@ -10,12 +10,13 @@ import numpy as np
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
 from mezzotint.linear import minimum_norm, multipliers, nullspace
+from mezzotint.linear.certificate import lost_to_rounding
 from mezzotint.linear.extent import exact_extent
 from mezzotint.linear.factors import NotFinite
 from mezzotint.linear.frame import check_reach, in_frame
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
-from mezzotint.linear.objective import Coef, Problem
+from mezzotint.linear.objective import LEAST_SCALE, Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result
 from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
 from mezzotint.linear.validation import check_choice
@@ -225,7 +226,17 @@ def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None)
     else:
         pinned = problem if found is None else dataclasses.replace(problem, pinned=found.pins)
         result = _solve_smooth(pinned, settings, start)
-    return result if found is None else dataclasses.replace(result, coef=found.least_norm(result.coef))
+    return result if found is None else _of_least_norm(problem, result, found, settings.tol)
+
+
+def _of_least_norm(problem: Problem, result: Result, found: nullspace.Dependence, tol: float) -> Result:
+    """Move to the solution of least norm; stay where columns are of too different sizes to get there."""
+    point = problem.evaluate(found.least_norm(result.coef))
+    scale = max(abs(result.objective), LEAST_SCALE * result.trace[0].objective)
+    if not point.value <= result.objective + 0.1 * tol * scale + lost_to_rounding(problem, point):
+        return result
+    passes = result.exact_passes + 1
+    return dataclasses.replace(result, coef=point.coef, objective=point.value, exact_passes=passes)
 
 
 def _solve_smooth(problem: Problem, settings: Settings, start: Coef | None) -> Result:

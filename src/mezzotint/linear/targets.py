@@ -89,13 +89,16 @@ class TargetUnits:
 
 
 def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power: int) -> Result:
-    """Add to the bound of the gap what the rounding of such intercepts can do.
+    """Add to the gap, estimate and bound, what the rounding of such intercepts can do.
 
     At the optimum losses have no slope in the intercept that a smaller power than their own could follow.
     """
     moved = 2.0 * float(np.finfo(np.float64).eps) * np.abs(intercept)
     losses = moved if loss_power == 1 else moved * moved
-    return dataclasses.replace(result, gap_bound=result.gap_bound + float(losses.sum()))
+    lost = float(losses.sum())
+    return dataclasses.replace(
+        result, gap_estimate=result.gap_estimate + lost, gap_bound=result.gap_bound + lost
+    )
 
 
 def units_of(problem: Problem) -> TargetUnits:
