@@ -12,50 +12,79 @@ from mezzotint.random import Stream, sample_rows
 
 Columns = NDArray[np.float64]
 
-_LOOKED_AT = 2**22  # values up to which all rows are looked at, and the values of a row sample
+_LOOKED_AT = 2**20  # values up to which all rows are looked at, and the values of a row sample
 _LEAST_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """Least and largest value of every column, shape (d,): of all rows, or nearly."""
+    """How far columns reach.
+
+    Attributes
+    ----------
+    low, high : ndarray of float64, shape (d,)
+        Least and largest value among the rows of positive weight, or nearly.
+    reach : ndarray of float64, shape (d,)
+        Largest absolute value among all rows.
+    """
 
     low: Columns
     high: Columns
+    reach: Columns
 
     @property
     def magnitude(self) -> Columns:
-        """Largest absolute values."""
+        """Largest absolute values of the rows of positive weight."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
 
-def exact_extent(source: Source, columns: NDArray[np.int64] | None = None) -> Extent:
+def exact_extent(
+    source: Source, weights: NDArray[np.float64] | None, columns: NDArray[np.int64] | None = None
+) -> Extent:
     """Read all rows for the extent of some columns, or of all."""
-    low, high = [], []
-    for _, rows in chunks(source, segment_bounds(*source.shape)):
+    found = []
+    bounds = segment_bounds(*source.shape)
+    for (first, count), rows in chunks(source, bounds):
         part = rows if columns is None else rows[:, columns]
-        low.append(part.min(axis=0))
-        high.append(part.max(axis=0))
-    return Extent(np.min(low, axis=0).astype(np.float64), np.max(high, axis=0).astype(np.float64))
+        at = slice(int(bounds[first]), int(bounds[first + count]))
+        found.append(_extent_of(part, None if weights is None else weights[at]))
+    return Extent(
+        np.min([extent.low for extent in found], axis=0),
+        np.max([extent.high for extent in found], axis=0),
+        np.max([extent.reach for extent in found], axis=0),
+    )
 
 
-def column_extent(source: Source, packed: PackedMatrix | None, seed: int) -> Extent:
-    """Extent of the columns at hardly any cost: what the codes reach, a row sample's, or all rows' if few.
+def _extent_of(rows: NDArray[np.floating], weights: NDArray[np.float64] | None) -> Extent:
+    low, high = (each.astype(np.float64) for each in (rows.min(axis=0), rows.max(axis=0)))
+    reach = np.maximum(np.abs(low), np.abs(high))
+    if weights is not None and not weights.all():
+        counted = rows[weights > 0]
+        empty = np.full(rows.shape[1], np.inf)
+        low = counted.min(axis=0).astype(np.float64) if len(counted) else empty
+        high = counted.max(axis=0).astype(np.float64) if len(counted) else -empty
+    return Extent(low, high, reach)
+
+
+def column_extent(
+    source: Source, packed: PackedMatrix | None, weights: NDArray[np.float64] | None, seed: int
+) -> Extent:
+    """Extent of the columns at hardly any cost: all rows' if few, what the codes reach, or a row sample's.
 
     Columns that are zero in all that was looked at are read whole: they may hold rare values of any size.
     """
     n, d = source.shape
+    if n * d <= max(_LOOKED_AT, _LEAST_ROWS * d) and source.whole is not None:
+        return exact_extent(source, weights)
     if packed is not None:
         low, high = packed.offset, packed.offset + packed.scale * packed.layout.code_values[-1]
-    elif n * d <= max(_LOOKED_AT, _LEAST_ROWS * d):
-        return exact_extent(source)
     else:
-        size = max(_LEAST_ROWS, _LOOKED_AT // d)
+        size = min(n, max(_LEAST_ROWS, _LOOKED_AT // d))
         rows = source.rows(np.sort(sample_rows(seed, n, size, stream=Stream.EXTENT)))
         low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
     low, high = low.copy(), high.copy()
     empty = np.flatnonzero((low == 0) & (high == 0))
     if len(empty):
-        rare = exact_extent(source, empty)
+        rare = exact_extent(source, weights, empty)
         low[empty], high[empty] = rare.low, rare.high
-    return Extent(low, high)
+    return Extent(low, high, np.maximum(np.abs(low), np.abs(high)))

@@ -28,6 +28,7 @@ _WELL_POSED = 1e-11  # least squared pivot, on a unit diagonal, that the jitter 
 # Of the largest diagonal: below it what is added drowns in rounding, and ``(r - B^T ...) / rho`` cancels.
 _LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-16}
 _RELIABLE_RHO = 1e-10  # and below which it costs many of the digits of a step
+_CANCELLED = 8.0  # roundings that are all there is of a column when its mean is taken off
 _CHUNK_VALUES = 2**22  # centred at a time
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -155,6 +156,7 @@ class CholeskyGrams:
         for k, matrix in enumerate(g):
             if beta is not None:
                 matrix -= np.multiply.outer(m[k], m[k] / beta[k]).astype(g.dtype)
+                _forget_constant(matrix, m[k] * m[k] / beta[k])
             matrix[np.diag_indices(d)] += np.asarray(self._penalty, g.dtype)
         return CholeskyFactors(g, m, self._threads)
 
@@ -187,6 +189,14 @@ class CholeskyFactors:
         j = self._j[factor_of(len(r), len(self._j))]
         x: Coef = ops().cholesky_solve(self._factors, r * j, n_threads=self._threads)
         return x * j
+
+
+def _forget_constant(matrix: NDArray[Any], taken_off: Array) -> None:
+    """Take the columns out of which nothing but rounding is left: constant where the objective curves."""
+    diagonal = np.diagonal(matrix)
+    constant = (taken_off > 0) & (diagonal <= _CANCELLED * np.finfo(matrix.dtype).eps * taken_off)
+    if constant.any():
+        matrix[constant] = matrix[:, constant] = 0.0
 
 
 def _unit_scale(diagonal: Array) -> Array:

@@ -23,6 +23,7 @@ _SAFE = 2.0**32  # magnitudes within 1/_SAFE and _SAFE need no scaling, even in 
 _OFFSET = {np.dtype(np.float32): 2.0**12, np.dtype(np.float64): 2.0**20}  # means that dwarf a spread
 _DESCENDED = 1e30  # the same for descents, which take columns as they are
 _LARGEST_EXPONENT = 1000  # beyond it 2^-e is no float64
+_FARTHER = 400  # powers of two that rows of weight zero may reach beyond the others
 _LOST = 1e-13  # of the largest weight, in ordinary size: more may not be lost to underflow
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -49,12 +50,14 @@ class Frame:
 
     def inside_extent(self, extent: Extent) -> Extent:
         """Extent of the columns in these coordinates."""
-        return Extent(self.inside(extent.low), self.inside(extent.high))
+        reach = np.ldexp(extent.reach + np.abs(self.centre), -self.exponent)
+        return Extent(self.inside(extent.low), self.inside(extent.high), reach)
 
     def enter(self, coef: Coef) -> Coef:
         """Coefficients (K, d + 1) in these coordinates."""
         weights = np.ldexp(coef[:, :-1], self.exponent)
-        return np.column_stack([weights, coef[:, -1] + (coef[:, :-1] * self.centre).sum(axis=1)])
+        intercept = coef[:, -1] + (coef[:, :-1] * self.centre).sum(axis=1)
+        return np.ascontiguousarray(np.column_stack([weights, intercept]))
 
     def leave(self, coef: Coef) -> Coef:
         """Coefficients (K, d + 1) of the columns as they are.
@@ -70,7 +73,7 @@ class Frame:
         bad = ~np.isfinite(weights) | (lost > _LOST * np.abs(coef[:, :-1]).max(initial=0.0))
         if bad.any() or not np.isfinite(intercept).all():
             self._refuse(coef, int(bad.any(axis=0).argmax()))
-        return np.column_stack([weights, intercept])
+        return np.ascontiguousarray(np.column_stack([weights, intercept]))
 
     def _refuse(self, coef: Coef, column: int) -> None:
         largest = float(np.abs(coef[:, column]).max())
@@ -172,7 +175,9 @@ def _frame(problem: Problem, extent: Extent) -> Frame | None:
     exponent = np.frexp(size)[1].astype(np.int64)
     if problem.penalty > 0:  # a column far below its penalty's size is as the penalty wants it
         exponent = np.maximum(exponent, np.frexp(problem.penalty)[1] // 2)
-    exponent = np.where(size > 0, exponent, 0)
+    # Rows of weight zero may reach further: never so far that they are no numbers.
+    reach = np.frexp(np.where(offset | constant, extent.reach + np.abs(centre), extent.reach))[1]
+    exponent = np.where(size > 0, np.maximum(exponent, reach - _FARTHER), 0)
     return Frame(centre, np.clip(exponent, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
 
 

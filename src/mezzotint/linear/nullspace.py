@@ -67,7 +67,7 @@ class Dependence:
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
             least = self._without_combinations(weights) if few else self._of_row_space(weights)
         shift = ((weights - least) * self.mean).sum(axis=1)
-        return np.column_stack([least, coef[:, -1] + shift])
+        return np.ascontiguousarray(np.column_stack([least, coef[:, -1] + shift]))
 
     def _without_combinations(self, weights: Matrix) -> Matrix:
         """Take the null vectors ``(-B, 1)`` out; in the data's units, of which the largest is 1."""

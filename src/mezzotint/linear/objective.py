@@ -126,7 +126,7 @@ class Problem:
     @cached_property
     def extent(self) -> Extent:
         """How far the columns reach, of nearly all rows."""
-        return self.known_extent or column_extent(self.source, self.packed, 0)
+        return self.known_extent or column_extent(self.source, self.packed, self.weights, 0)
 
     @cached_property
     def penalties(self) -> float | NDArray[np.float64]:

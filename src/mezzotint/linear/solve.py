@@ -167,7 +167,7 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
     try:
         result = _solve_posed(problem, settings, start)
     except NotFinite:  # some row reaches further than those that were looked at
-        extent = exact_extent(problem.source)
+        extent = exact_extent(problem.source, problem.weights)
         result = _solve_posed(dataclasses.replace(problem, known_extent=extent), settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         return dataclasses.replace(result, solution="quantised")
