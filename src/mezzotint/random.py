@@ -60,6 +60,7 @@ class Stream(IntEnum):
     THINNED = 5  # groups of rows of a thinned problem
     EXTENT = 6  # rows that tell how far columns reach
     SPREAD = 7  # rows whose mean decouples an intercept where none is curved
+    SOME_ROWS = 8  # rows whose average curvature stands for that of all
     HALP_UNITS = 0x756E6974  # "unit": rows that the units of float columns are measured on
     HALP_ROUNDING = 0x68616C70  # "halp", and the numbers after it: outputs
     STORE_NOISE = 0x6E6F6973  # "nois": rows that the rounding noise of a store is measured on

@@ -137,12 +137,16 @@ def certify_at_best_intercept(
     point = centred_over_classes(problem, point)
     if not problem.fit_intercept or problem.penalty <= 0:
         return point, certify(problem, point, gap_estimate, None)
-    best = with_best_intercept(problem, point, buffers)
+    curvature = average_curvature(problem, _rows_at(problem, point, np.zeros(problem.n_outputs), buffers))
+    best = with_best_intercept(problem, point, buffers, curvature)
     if best is not None:
         shifted = evaluate(best, point)
+        far = np.abs(best[:, -1] - point.coef[:, -1]).max() > _NEAR or problem.is_piecewise
         if shifted.value <= point.value + _SLACK * abs(point.value):
             point = shifted
-    curvature = average_curvature(problem, _rows_at(problem, point, np.zeros(problem.n_outputs), buffers))
+        if far:
+            zero = np.zeros(problem.n_outputs)
+            curvature = average_curvature(problem, _rows_at(problem, point, zero, buffers))
     return point, certify(problem, point, gap_estimate, curvature)
 
 
@@ -185,17 +189,20 @@ def growth_within(loss: str, change: float) -> float:
     return power
 
 
-def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers) -> Coef | None:
+def with_best_intercept(
+    problem: Problem, point: Evaluation, buffers: RowBuffers, curvature: NDArray[np.float64]
+) -> Coef | None:
     """Return the point's coefficients with the intercept minimised exactly; reads margins, never X.
 
-    Newton's method in the K intercepts. None if they are minimal already, to 13 digits. `buffers` are
-    overwritten.
+    Newton's method in the K intercepts, with `curvature` (K, K) for all that is near. None if they are minimal
+    already, to 13 digits. `buffers` are overwritten.
     """
     shift = np.zeros(problem.n_outputs)
     change = np.zeros(problem.n_outputs)  # of dF/db, by the shift
     enough = 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max())
     for _ in range(4):
-        curvature = average_curvature(problem, _rows_at(problem, point, shift, buffers))
+        if problem.is_piecewise or np.abs(shift).max() > _NEAR:
+            curvature = average_curvature(problem, _rows_at(problem, point, shift, buffers))
         # The shift is what the rows see of it, a float32.
         moved = (shift + _newton_step_in_intercepts(curvature, point.gradient[:, -1] + change)).astype(
             np.float32

@@ -8,7 +8,7 @@ reads only coarse samples xq, yet grad Fq(0) = g: where it stops moving, the flo
 R is the curvature that rounding noise alone adds (its expectation), removed again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ class InnerModel:
         self.buffers.psi[:] = 0
         self._update_rows(None)
         self._mean_curvature = (
-            average_curvature(self._problem, self.buffers.second) if self._noise is not None else None
+            sampled_curvature(self._problem, self.buffers.second) if self._noise is not None else None
         )
 
     def hessian_product(self, p: Coef, margins: RowArray) -> Coef:
@@ -236,6 +236,17 @@ def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]
         means = np.array([fixed_sum(row) for row in second]) / problem.total_weight
         return np.diag(means if len(means) == k else np.repeat(means, k))
     return _average_softmax_curvature(problem, second) / problem.total_weight
+
+
+def sampled_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
+    """The same of some rows, where an estimate is enough and all would cost."""
+    if problem.loss != "softmax":
+        return average_curvature(problem, second)
+    rows = problem.some_rows
+    some = np.ascontiguousarray(second[:, rows])
+    weights = None if problem.weights is None else problem.weights[rows]
+    part = replace(problem, y=problem.y[:, rows], weights=weights)
+    return _average_softmax_curvature(part, some) / part.total_weight
 
 
 def _average_softmax_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:

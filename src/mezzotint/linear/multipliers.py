@@ -52,6 +52,7 @@ _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
 _FLOOR = 1e-12  # relative gap that rounding errors explain
 _ROUNDINGS = 4.0  # of a sum over rows, relative to what it adds up
 _SLACK = 1e-15  # relative rounding error of the objective itself
+_UNKNOWN = 100.0  # times the tolerance that rounding may hide before convergence is none
 _EPS = float(np.finfo(np.float64).eps)
 
 Rows = NDArray[np.float64]  # one value per row
@@ -244,7 +245,7 @@ class _Output:
 
     def _has_ended(self, scale: float) -> bool:
         if self.best.gap <= self._tol * scale:
-            known = self.rounding <= 10.0 * self._tol * scale
+            known = self.rounding <= _UNKNOWN * self._tol * scale
             self.status = Status.CONVERGED if known else Status.FLOOR
         elif self._stalls >= _STALLS:
             self.status = Status.FLOOR if self.best.gap <= _FLOOR * scale else Status.STALLED

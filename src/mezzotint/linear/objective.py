@@ -18,9 +18,11 @@ from mezzotint.linear.extent import Extent, column_extent
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import raise_if_bad
 from mezzotint.packed.sources import chunks
+from mezzotint.random import Stream, sample_rows
 
 Coef = NDArray[np.float64]
 _ONES = np.ones(2**14)
+_SOME_ROWS = 4096
 LEAST_SCALE = 1e-12  # of the objective at zero: gaps are relative to the objective, or to this if it is less
 
 
@@ -88,6 +90,15 @@ class Problem:
     def total_weight(self) -> float:
         """S, the sum of the sample weights."""
         return float(self.n_rows) if self.weights is None else fixed_sum(self.weights)
+
+    @cached_property
+    def some_rows(self) -> NDArray[np.int64]:
+        """At most 4096 rows of positive weight, drawn by counter, shape (m,)."""
+        eligible = np.arange(self.n_rows) if self.weights is None else np.flatnonzero(self.weights > 0)
+        count = min(len(eligible), _SOME_ROWS)
+        return eligible[np.sort(sample_rows(0, len(eligible), count, stream=Stream.SOME_ROWS))].astype(
+            np.int64
+        )
 
     @property
     def n_blocks(self) -> int:
