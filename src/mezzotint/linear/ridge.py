@@ -68,7 +68,7 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         weights = np.ascontiguousarray(result.coef[:, :-1])
         intercept = np.ascontiguousarray(result.coef[:, -1])
         self.coef_ = weights[0] if flat_coef else weights
-        self.intercept_ = float(intercept[0]) if scalar_intercept else intercept
+        self.intercept_ = intercept[0] if scalar_intercept else intercept
         if not self.fit_intercept:
             self.intercept_ = 0.0
         self.n_iter_ = np.full(len(weights), result.n_iter, dtype=np.int32)
@@ -117,7 +117,7 @@ class Ridge(_LeastSquares):
     ----------
     coef_ : ndarray of float64, shape (d,) or (n_targets, d)
         Coefficients.
-    intercept_ : float or ndarray of float64, shape (n_targets,)
+    intercept_ : float64 or ndarray of float64, shape (n_targets,)
         Intercepts; 0.0 if none was fitted.
     n_iter_ : ndarray of int32, shape (n_targets,)
         Outer iterations; all targets are solved together.
@@ -294,7 +294,7 @@ class LinearRegression(_LeastSquares):
     ----------
     coef_ : ndarray of float64, shape (d,) or (n_targets, d)
         Coefficients.
-    intercept_ : float or ndarray of float64, shape (n_targets,)
+    intercept_ : float64 or ndarray of float64, shape (n_targets,)
         Intercepts; 0.0 if none was fitted.
     n_iter_ : ndarray of int32, shape (n_targets,)
         Outer iterations; all targets are solved together.
