@@ -143,7 +143,7 @@ class Ridge(_LeastSquares):
     >>> from mezzotint.linear import Ridge
     >>> X = np.random.default_rng(0).standard_normal((500, 3))
     >>> model = Ridge(alpha=1e-3).fit(X, X @ [1.0, -2.0, 3.0] + 5.0)
-    >>> model.coef_.round(3).tolist(), round(model.intercept_, 3)
+    >>> model.coef_.round(3).tolist(), round(float(model.intercept_), 3)
     ([1.0, -2.0, 3.0], 5.0)
     """
 
@@ -315,7 +315,7 @@ class LinearRegression(_LeastSquares):
     >>> from mezzotint.linear import LinearRegression
     >>> X = np.random.default_rng(0).standard_normal((500, 2))
     >>> model = LinearRegression().fit(X, X @ [1.0, -2.0] + 5.0)
-    >>> model.coef_.round(6).tolist(), round(model.intercept_, 6)
+    >>> model.coef_.round(6).tolist(), round(float(model.intercept_), 6)
     ([1.0, -2.0], 5.0)
     """
 
