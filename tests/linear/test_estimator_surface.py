@@ -1,6 +1,7 @@
-"""Would catch: a class weight of 0 refused, warnings that blame the library, files that cannot be loaded, a dense-only coef_.
+"""Would catch: a class weight of 0 refused, warnings that blame the library, files that cannot be loaded.
 
-Seen failing with `low_allowed=False` for class weights, `stacklevel=3`, without `Status.__reduce__` and `dense_coef`.
+Every test was seen failing: with class weights > 0 only, `stacklevel=3`, without `Status.__reduce__`,
+`sparsify` or `dense_coef`, with a float as intercept.
 """
 
 import copy
@@ -63,7 +64,7 @@ def test_one_class_of_positive_weight_is_too_few(X, three, estimator):
         estimator(class_weight={0: 0, 1: 0}).fit(X, three)
 
 
-# ----------------------------------------------------------------------------------------- sparse coefficients
+# ---------------------------------------------------------------------------------------- sparse coefficients
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS)
@@ -94,7 +95,7 @@ def test_a_single_intercept_is_a_numpy_number(X, estimator):
     assert type(estimator().fit(X, X[:, 0]).intercept_) is np.float64
 
 
-# ------------------------------------------------------------------------------------- warnings name the caller
+# ----------------------------------------------------------------------------------- warnings name the caller
 
 
 @pytest.mark.parametrize("estimator", ALL)
