@@ -1,15 +1,17 @@
 """What the estimators share: checked settings, warm starts, margins, warnings."""
 
-import warnings
+import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mezzotint.kernels.threads import resolve_n_jobs
+from mezzotint.linear.caller import warn_caller
 from mezzotint.linear.objective import Coef, Problem, margins
 from mezzotint.linear.result import Result, Status
 from mezzotint.linear.solve import BITS, Settings, checked_levels, packed_copy, progress_line, solver_of
@@ -77,7 +79,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """Coefficients of the last fit, if they are wanted and fit the problem."""
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
-        weights = np.atleast_2d(self.coef_)
+        weights = np.atleast_2d(dense_coef(self))
         intercept = np.broadcast_to(self.intercept_ if problem.fit_intercept else 0.0, len(weights))
         start: Coef = np.column_stack([weights, intercept])
         return start if start.shape == (problem.n_outputs, problem.n_columns + 1) else None
@@ -87,14 +89,14 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         self.result_ = result
         self.solution_ = result.solution
         if result.status not in (Status.CONVERGED, Status.FLOOR, Status.FINISHED):
-            warnings.warn(f"{type(self).__name__} {result}", ConvergenceWarning, stacklevel=3)
+            warn_caller(f"{type(self).__name__} {result}", ConvergenceWarning)
 
     def _margins(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
         """Return ``X coef^T + intercept`` in float64, shape (K, n)."""
         check_is_fitted(self)
         source, _ = check_samples(X)
         validate_data(self, named_columns(X, source), reset=False, skip_check_array=True)
-        weights = np.atleast_2d(self.coef_)
+        weights = np.atleast_2d(dense_coef(self))
         coef = np.column_stack([weights, np.broadcast_to(self.intercept_, len(weights))])
         return margins(source, np.ascontiguousarray(coef, dtype=np.float64), resolve_n_jobs(self.n_jobs))
 
@@ -103,6 +105,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         for name in ("coef_", "intercept_", "n_iter_", "n_features_in_", "feature_names_in_", *names):
             if hasattr(self, name):
-                value = getattr(self, name)
-                setattr(plain, name, value.copy() if isinstance(value, np.ndarray) else value)
+                setattr(plain, name, copy.copy(getattr(self, name)))
         return plain
+
+
+def dense_coef(model: Any) -> NDArray[np.floating]:  # noqa: ANN401
+    """Return ``coef_`` as an ndarray, whether `sparsify` was called or not."""
+    coef: NDArray[np.floating] = model.coef_.toarray() if issparse(model.coef_) else model.coef_
+    return coef

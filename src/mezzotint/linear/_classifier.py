@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
-from mezzotint.linear._base import LinearModel
+from mezzotint.linear._base import LinearModel, dense_coef
 from mezzotint.linear.objective import Problem
 from mezzotint.linear.path import Path, solve_path
 from mezzotint.linear.result import Result
@@ -29,6 +31,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     C: float
     class_weight: Mapping[Any, float] | str | None
     classes_: NDArray[Any]
+    coef_: Any  # an ndarray, or a sparse matrix after `sparsify`
     n_iter_: NDArray[np.int32] | int
     _infinite_C: bool  # whether there is a solution without a penalty
 
@@ -141,6 +144,32 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         index = (phi[0] > 0).astype(np.intp) if len(phi) == 1 else phi.argmax(axis=0)
         labels: NDArray[Any] = self.classes_[index]
         return labels
+
+    def sparsify(self) -> Self:
+        """Turn ``coef_`` into a sparse matrix, which is smaller where most coefficients are zero.
+
+        Predictions stay the same; a fit makes it dense again.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        check_is_fitted(self)
+        self.coef_ = scipy.sparse.csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Turn ``coef_`` back into an ndarray, if `sparsify` has made it sparse.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        check_is_fitted(self)
+        self.coef_ = dense_coef(self)
+        return self
 
     def _checked(self, C: Any) -> float:  # noqa: ANN401 - scikit-learn's name
         return check_real("C", C, low=0, low_allowed=False, infinity_allowed=self._infinite_C)

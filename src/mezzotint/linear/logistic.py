@@ -37,8 +37,8 @@ class LogisticRegression(LinearClassifier):
     fit_intercept : bool, default True
         Whether to fit an intercept.
     class_weight : mapping, "balanced" or None, default None
-        Weights of the classes, multiplied with the sample weights. "balanced" gives every class the
-        same total.
+        Weights of the classes, >= 0, multiplied with the sample weights. "balanced" gives every class
+        the same total.
     solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         "newton": Newton's method with conjugate gradients on the packed copy. "halp": the minibatch
         method of the HALP paper (bits=32: SVRG in float32). "auto": "newton", without a packed copy
@@ -61,7 +61,7 @@ class LogisticRegression(LinearClassifier):
     intercept_ : ndarray of float64, shape (1,) or (K,)
         Intercepts.
     classes_ : ndarray of shape (K,)
-        Labels found in the rows of positive weight, sorted.
+        Labels found in the rows of positive sample weight, sorted.
     n_iter_ : ndarray of int32, shape (1,)
         Outer iterations.
     n_features_in_ : int

@@ -22,6 +22,17 @@ class Status(Enum):
         "diverged: with so few rows for so few bits noise drowns the data; give more of either, or a penalty"
     )
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Status | None":
+        return cls.__members__.get(value) if isinstance(value, str) else None
+
+    # Saved by name: words may change, files stay readable. skops asks for one form, pickle for the other.
+    def __reduce__(self) -> tuple[type["Status"], tuple[str]]:
+        return Status, (self.name,)
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type["Status"], tuple[str]]:
+        return self.__reduce__()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Iteration:
@@ -83,13 +94,13 @@ class Result:
     objective : float
         Exact F at `coef`.
     gap_estimate : float
-        Newton decrement, an estimate of F - F*; within a factor of three in our tests.
+        Newton decrement, an estimate of F - F*; within a factor of three in our tests. NaN of "zipml".
     gap_bound : float
         Upper bound of F - F* that follows from strong convexity, ``|g|^2 / (2 lam)``, or of losses with a
-        kink the duality gap; inf if lam = 0.
+        kink the duality gap; inf if lam = 0, and of "zipml".
     coef_bound : float
         Upper bound of the Euclidean distance of the weights (without intercept) to the optimum's,
-        ``|g| / lam``, or ``sqrt(2 gap_bound / lam)``; inf if lam = 0.
+        ``|g| / lam``, or ``sqrt(2 gap_bound / lam)``; inf if lam = 0, and of "zipml".
     solver : str
         The path taken: "newton", "halp", "exact", "svrg-float32", "multipliers" or "zipml".
     n_iter : int

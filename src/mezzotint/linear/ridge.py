@@ -68,7 +68,7 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         weights = np.ascontiguousarray(result.coef[:, :-1])
         intercept = np.ascontiguousarray(result.coef[:, -1])
         self.coef_ = weights[0] if flat_coef else weights
-        self.intercept_ = float(intercept[0]) if scalar_intercept else intercept
+        self.intercept_ = intercept[0] if scalar_intercept else intercept
         if not self.fit_intercept:
             self.intercept_ = 0.0
         self.n_iter_ = np.full(len(weights), result.n_iter, dtype=np.int32)
@@ -118,7 +118,7 @@ class Ridge(_LeastSquares):
     ----------
     coef_ : ndarray of float64, shape (d,) or (n_targets, d)
         Coefficients.
-    intercept_ : float or ndarray of float64, shape (n_targets,)
+    intercept_ : float64 or ndarray of float64, shape (n_targets,)
         Intercepts; 0.0 if none was fitted.
     n_iter_ : ndarray of int32, shape (n_targets,)
         Outer iterations; all targets are solved together.
@@ -144,7 +144,7 @@ class Ridge(_LeastSquares):
     >>> from mezzotint.linear import Ridge
     >>> X = np.random.default_rng(0).standard_normal((500, 3))
     >>> model = Ridge(alpha=1e-3).fit(X, X @ [1.0, -2.0, 3.0] + 5.0)
-    >>> model.coef_.round(3).tolist(), round(model.intercept_, 3)
+    >>> model.coef_.round(3).tolist(), round(float(model.intercept_), 3)
     ([1.0, -2.0, 3.0], 5.0)
     """
 
@@ -296,7 +296,7 @@ class LinearRegression(_LeastSquares):
     ----------
     coef_ : ndarray of float64, shape (d,) or (n_targets, d)
         Coefficients.
-    intercept_ : float or ndarray of float64, shape (n_targets,)
+    intercept_ : float64 or ndarray of float64, shape (n_targets,)
         Intercepts; 0.0 if none was fitted.
     n_iter_ : ndarray of int32, shape (n_targets,)
         Outer iterations; all targets are solved together.
@@ -317,7 +317,7 @@ class LinearRegression(_LeastSquares):
     >>> from mezzotint.linear import LinearRegression
     >>> X = np.random.default_rng(0).standard_normal((500, 2))
     >>> model = LinearRegression().fit(X, X @ [1.0, -2.0] + 5.0)
-    >>> model.coef_.round(6).tolist(), round(model.intercept_, 6)
+    >>> model.coef_.round(6).tolist(), round(float(model.intercept_), 6)
     ([1.0, -2.0], 5.0)
     """
 

@@ -59,7 +59,7 @@ class LinearSVC(LinearClassifier):
         Whether to fit an intercept. It is not penalised, unlike liblinear's: there is no
         `intercept_scaling`, and without an intercept both have the same optimum.
     class_weight : mapping, "balanced" or None, default None
-        Weights of the classes, multiplied with the sample weights, in every one of the problems of
+        Weights of the classes, >= 0, multiplied with the sample weights, in every one of the problems of
         one class against the rest. "balanced" gives every class the same total.
     solver : {"auto", "newton", "halp", "zipml"} or ZipML, default "auto"
         "newton": Newton's method with conjugate gradients on the packed copy. "halp": the minibatch
@@ -83,7 +83,7 @@ class LinearSVC(LinearClassifier):
     intercept_ : ndarray of float64, shape (1,) or (K,)
         Intercepts.
     classes_ : ndarray of shape (K,)
-        Labels found in the rows of positive weight, sorted.
+        Labels found in the rows of positive sample weight, sorted.
     n_iter_ : int
         Outer iterations; all classes are solved together.
     n_features_in_ : int

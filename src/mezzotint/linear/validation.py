@@ -4,7 +4,6 @@ Every message says what came in, what is allowed and what to do.
 """
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
@@ -16,6 +15,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 
 from mezzotint.errors import DataError, ParameterError
+from mezzotint.linear.caller import warn_caller
 from mezzotint.packed import DecodedSource, PackedMatrix, Source, as_source
 
 _DEFAULT_SEED = 0
@@ -201,7 +201,8 @@ def class_weights(
     ----------
     class_weight : mapping of label to weight, "balanced" or None
         "balanced" is ``S / (K * S_k)`` with the sum S_k of the sample weights of class k. Labels that a
-        mapping leaves out have weight 1.
+        mapping leaves out have weight 1. A class of weight 0 keeps its output, as in scikit-learn, and
+        its rows are rows of weight 0.
     classes, index : ndarray
         As from `check_labels`.
     weights : ndarray of float64, shape (n,), or None
@@ -211,6 +212,13 @@ def class_weights(
     -------
     ndarray of float64, shape (n,), or None
         ``weights * class_weight[label]``; None if all are one.
+
+    Raises
+    ------
+    ParameterError
+        If a weight is no number >= 0, or its label is not in y.
+    DataError
+        If fewer than two classes have a positive weight.
     """
     if class_weight is None:
         return weights
@@ -223,6 +231,11 @@ def class_weights(
         raise ParameterError(
             f"class_weight={class_weight!r} is not possible; allowed: None, 'balanced', or a mapping of "
             "label to weight."
+        )
+    if np.count_nonzero(per_class) < 2:
+        raise DataError(
+            f"class_weight={class_weight!r} leaves fewer than 2 classes of positive weight; the classes are "
+            f"{classes.tolist()}. A classifier needs two: give another one a weight above 0."
         )
     rows: NDArray[np.float64] = per_class[index]
     return rows if weights is None else rows * weights
@@ -238,7 +251,7 @@ def _from_mapping(class_weight: Mapping[Any, Any], classes: NDArray[Any]) -> NDA
         )
     return np.array(
         [
-            check_real(f"class_weight[{label!r}]", class_weight.get(label, 1.0), low=0, low_allowed=False)
+            check_real(f"class_weight[{label!r}]", class_weight.get(label, 1.0), low=0, low_allowed=True)
             for label in labels
         ]
     )
@@ -267,11 +280,10 @@ def _one_column(y: Any) -> NDArray[Any]:  # noqa: ANN401
     _refuse_missing(y)
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
-        warnings.warn(
+        warn_caller(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
             "(n_samples,), for example using ravel().",
             DataConversionWarning,
-            stacklevel=4,
         )
         return labels[:, 0]
     if labels.ndim != 1:
