@@ -162,7 +162,7 @@ def test_sample_weights_that_cannot_be_used_are_refused(estimator, kind):
     ("class_weight", "message"),
     [
         ("heavy", "class_weight='heavy' is not possible; allowed: None, 'balanced', or a mapping"),
-        ({7: 1.0}, r"names the labels \[7\], which are not in y; the classes are \[0, 1\]"),
+        ({7: 1.0}, r"names the labels \[7\], which no row of positive weight has, and leaves out \[0, 1\]"),
         ({0: -1.0}, r"class_weight\[0\]=-1.0 is not possible; give a finite number >= 0"),
     ],
 )

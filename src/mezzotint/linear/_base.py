@@ -88,7 +88,8 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         """Store what every estimator stores, and warn if the optimum was not reached."""
         self.result_ = result
         self.solution_ = result.solution
-        if result.status not in (Status.CONVERGED, Status.FLOOR, Status.FINISHED):
+        fine = result.status in (Status.CONVERGED, Status.FINISHED)
+        if not fine and (result.status is not Status.FLOOR or result.is_far(self.tol)):
             warn_caller(f"{type(self).__name__} {result}", ConvergenceWarning)
 
     def _margins(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401

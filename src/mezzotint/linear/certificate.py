@@ -194,8 +194,8 @@ def with_best_intercept(
 ) -> Coef | None:
     """Return the point's coefficients with the intercept minimised exactly; reads margins, never X.
 
-    Newton's method in the K intercepts, with `curvature` (K, K) for all that is near. None if they are minimal
-    already, to 13 digits. `buffers` are overwritten.
+    Newton's method in the K intercepts, with `curvature` (K, K) for all that is near. None if they are
+    minimal already, to 13 digits. `buffers` are overwritten.
     """
     shift = np.zeros(problem.n_outputs)
     change = np.zeros(problem.n_outputs)  # of dF/db, by the shift

@@ -7,6 +7,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+_FAR = 100.0  # times a tolerance that are far above it
+
 
 class Status(Enum):
     """How a solver ended, in words."""
@@ -130,6 +132,17 @@ class Result:
     factorisations: int = 0
     flows: Flows | None = None
     solution: str = "exact"
+
+    def is_far(self, tol: float) -> bool:
+        """Whether the gap may be far above a relative tolerance, as its bound says, or else its estimate.
+
+        Relative to the objective, or to a millionth of what it was at first, if that is more: where a fit is
+        perfect there is nothing else to be relative to.
+        """
+        first = self.trace[0].objective if self.trace else self.objective
+        scale = max(abs(self.objective), 1e-6 * first)
+        gap = self.gap_bound if np.isfinite(self.gap_bound) else self.gap_estimate
+        return not gap <= _FAR * tol * scale
 
     def __str__(self) -> str:
         return (

@@ -244,10 +244,11 @@ def class_weights(
 def _from_mapping(class_weight: Mapping[Any, Any], classes: NDArray[Any]) -> NDArray[np.float64]:
     labels = classes.tolist()
     unknown = [label for label in class_weight if label not in labels]
-    if unknown:
+    missing = [label for label in labels if label not in class_weight]
+    if unknown and missing:  # labels that only rows of weight zero have may be named, if all others are
         raise ParameterError(
-            f"class_weight names the labels {unknown}, which are not in y; the classes are {labels}. "
-            "Remove them from class_weight."
+            f"class_weight names the labels {unknown}, which no row of positive weight has, and leaves out "
+            f"{missing}; the classes are {labels}. Give the weights of these."
         )
     return np.array(
         [
