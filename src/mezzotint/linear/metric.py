@@ -77,11 +77,15 @@ class Metric:
         blocks know nothing of the curvature between classes, outputs may have to share a block, what makes
         a nearly singular matrix positive definite curves what is flat: gaps seem smaller than they are.
         """
+        # Piecewise losses take Newton's own steps however singular: conjugate gradients stop at every kink.
+        return self.is_hessian and (self._problem.is_piecewise or self._curvature.is_exact)
+
+    @property
+    def is_hessian(self) -> bool:
+        """Whether M is H but for what was added to factorise it, see `hidden`."""
         problem = self._problem
         own_blocks = problem.n_blocks <= self._curvature.max_factors and problem.loss != "softmax"
-        # Piecewise losses take Newton's own steps however singular: conjugate gradients stop at every kink.
-        solvable = problem.is_piecewise or self._curvature.is_exact
-        return self._exact and (own_blocks or self._coupled) and solvable
+        return self._exact and (own_blocks or self._coupled)
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``; the last one is remembered: decrements are asked for before steps."""

@@ -300,15 +300,19 @@ class _Newton:
         return self._trusted(centre, decrement)
 
     def _trusted(self, centre: Evaluation, decrement: float) -> float:
-        """The decrement where M is H, else the larger of M's and the coarse data's; grown by its reach."""
+        """The decrement where M is H, else the larger of M's and the coarse data's; grown by its reach.
+
+        What was added to M to factorise it counts as well.
+        """
         eta = self._buffers.eta
-        if not self._metric.is_faithful:
+        if not self._metric.is_hessian:
             measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
-            decrement = max(decrement, measured) + self._metric.hidden(centre.gradient)
+            decrement = max(decrement, measured)
         elif self.problem.loss in ("logistic", "softmax"):
             self._design().margins(-self._metric.solve(centre.gradient), eta)
         else:
-            return decrement
+            eta[:] = 0.0
+        decrement += self._metric.hidden(centre.gradient)
         self._is_flat = reach(eta) > _FLAT
         return decrement * growth_within(self.problem.loss, reach(eta))
 
