@@ -60,7 +60,7 @@ def solve_halp(
     problem : Problem
         With a packed copy unless `float32`.
     tol : float
-        Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by an estimate with a safety
+        Relative gap ``(F - F*) / max(|F|, 1e-12 F(0))`` to stop at, judged by an estimate with a safety
         factor of fifty. The estimate that is reported is measured anew at the end.
     max_iter : int
         Outer iterations.

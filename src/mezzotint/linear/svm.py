@@ -197,7 +197,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
         least variance, see `mezzotint.pack`. For columns with heavy tails.
     tol : float, default 1e-8
-        Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` of the objective to stop at.
+        Relative gap ``(F - F*) / max(|F|, 1e-12 F(0))`` of the objective to stop at.
     max_iter : int, default 1000
         Outer iterations (reads of X that move the coefficients).
     fit_intercept : bool, default True
