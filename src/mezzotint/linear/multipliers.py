@@ -245,7 +245,8 @@ class _Output:
 
     def _has_ended(self, scale: float) -> bool:
         if self.best.gap <= self._tol * scale:
-            known = self.rounding <= _UNKNOWN * self._tol * scale
+            perfect = self.best.value == 0.0  # no loss can be less
+            known = perfect or self.rounding <= _UNKNOWN * self._tol * scale
             self.status = Status.CONVERGED if known else Status.FLOOR
         elif self._stalls >= _STALLS:
             self.status = Status.FLOOR if self.best.gap <= _FLOOR * scale else Status.STALLED

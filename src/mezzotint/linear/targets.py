@@ -18,7 +18,6 @@ from mezzotint.linear.result import Iteration, Result
 WITH_TARGETS = ("squared", "squared_epsilon_insensitive", "epsilon_insensitive")
 
 _SAFE = 2.0**20  # sizes of targets within 1/_SAFE and _SAFE are left as they are
-_LARGEST = 1e150  # with a square that is a float64, and sums of such squares
 _LEAST = 5e-324  # a bound rounds up
 
 
@@ -115,7 +114,9 @@ def units_of(problem: Problem) -> TargetUnits:
     counted = middles if problem.weights is None else middles[:, problem.weights > 0]
     size = float(np.abs(counted).max())
     exponent = 0 if size == 0 or 1.0 / _SAFE <= size <= _SAFE else int(np.frexp(size)[1])
-    if power == 2 and size > _LARGEST:
+    with np.errstate(over="ignore"):
+        at_zero = np.ldexp(np.square(np.ldexp(counted, -exponent)).mean(), 2 * exponent)
+    if power == 2 and not np.isfinite(at_zero):
         raise DataError(
             f"y reaches {np.abs(problem.y).max():.3g}: squared, as an objective, that is no float64; scale y."
         )
