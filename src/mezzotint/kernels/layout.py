@@ -5,7 +5,7 @@ of threads: that is what makes results the same bits everywhere.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -25,8 +25,18 @@ _TABLE_BITS = 5  # codes of at most so many bits may be looked up in a table
 _LARGEST_BYTE = 255
 
 
+@lru_cache(maxsize=256)  # small fits ask for the same few shapes dozens of times
 def segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
-    """Row boundaries of the fixed list of segments, shape (n_segments + 1,), multiples of 16 but the last."""
+    """Row boundaries of the fixed list of segments, shape (n_segments + 1,), multiples of 16 but the last.
+
+    Read-only.
+    """
+    bounds = _segment_bounds(n_rows, n_columns)
+    bounds.flags.writeable = False
+    return bounds
+
+
+def _segment_bounds(n_rows: int, n_columns: int) -> NDArray[np.int64]:
     if n_rows == 0:
         return np.zeros(1, dtype=np.int64)
     count = max(1, min(-(-n_rows // 256), _PARTIAL_VALUES // n_columns, MAX_SEGMENTS))

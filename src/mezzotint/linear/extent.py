@@ -1,6 +1,7 @@
 """How far the columns of a matrix reach: it decides their coordinates and the rounding of sums."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,11 @@ class Extent:
     high: Columns
     reach: Columns
 
-    @property
+    @cached_property
     def magnitude(self) -> Columns:
         """Largest absolute values of the rows of positive weight."""
-        return np.maximum(np.abs(self.low), np.abs(self.high))
+        largest: Columns = np.maximum(np.abs(self.low), np.abs(self.high))
+        return largest
 
 
 def exact_extent(

@@ -28,7 +28,8 @@ _WELL_POSED = 1e-11  # least squared pivot, on a unit diagonal, that the jitter 
 # Of the largest diagonal: below it what is added drowns in rounding, and ``(r - B^T ...) / rho`` cancels.
 _LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-16}
 _RELIABLE_RHO = 1e-10  # and below which it costs many of the digits of a step
-_CANCELLED = 8.0  # roundings that are all there is of a column when its mean is taken off
+# Share of what is taken off a column with its mean: what is left below it are roundings.
+_CANCELLED = {np.dtype(dtype): 8.0 * float(np.finfo(dtype).eps) for dtype in (np.float32, np.float64)}
 _CHUNK_VALUES = 2**22  # centred at a time
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -193,14 +194,16 @@ class CholeskyFactors:
 
 def _forget_constant(matrix: NDArray[Any], taken_off: Array) -> None:
     """Take the columns out of which nothing but rounding is left: constant where the objective curves."""
-    diagonal = np.diagonal(matrix)
-    constant = (taken_off > 0) & (diagonal <= _CANCELLED * np.finfo(matrix.dtype).eps * taken_off)
-    if constant.any():
+    left = np.diagonal(matrix) - _CANCELLED[matrix.dtype] * taken_off
+    if left.min() <= 0:
+        constant = (left <= 0) & (taken_off > 0)
         matrix[constant] = matrix[:, constant] = 0.0
 
 
 def _unit_scale(diagonal: Array) -> Array:
     """Return ``1 / sqrt(diagonal)``; columns without any curvature count as average ones."""
+    if diagonal.min() > 0:
+        return np.asarray(1.0 / np.sqrt(diagonal))
     curved = diagonal > 0
     average = fixed_sum(diagonal[curved]) / max(1, int(np.count_nonzero(curved))) or 1.0
     scale: Array = 1.0 / np.sqrt(np.where(curved, diagonal, average))

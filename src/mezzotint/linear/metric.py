@@ -131,14 +131,14 @@ class Metric:
 
         Rows of a piecewise loss switch on and off all the time: one row says nothing, the share of them does.
         """
-        if self.is_faithful and (
-            self._problem.is_piecewise or self._coupled
-        ):  # it is the Hessian or it is not
+        piecewise = self._problem.is_piecewise
+        if (piecewise or self._coupled) and self.is_faithful:  # it is the Hessian or it is not
             return not np.array_equal(now, before)
+        if not piecewise and (now < _WORN * before).any():
+            return True
         weights = self._sample.weights
-        if not self._problem.is_piecewise:
-            grown = any(dot(a, weights) > _GROWN * dot(b, weights) for a, b in zip(now, before, strict=True))
-            return grown or bool((now < _WORN * before).any())
+        if not piecewise:
+            return any(dot(a, weights) > _GROWN * dot(b, weights) for a, b in zip(now, before, strict=True))
         switched = [dot(row, weights) for row in np.abs(now - before)]
         return any(s > _SWITCHED * dot(row, weights) for s, row in zip(switched, before, strict=True))
 

@@ -446,10 +446,12 @@ class _Newton:
 
     def _design(self) -> Design:
         """What the inner model reads: codes, float rows as they are, at last in float64."""
-        mode = Mode.PACKED if self._mode < Mode.FLOAT else min(self._mode, Mode.EXACT)
-        if mode not in self._designs:
-            self._designs[mode] = self._new_design(mode)
-        return self._designs[mode]
+        found = self._designs.get(self._mode)
+        if found is None:
+            mode = Mode.PACKED if self._mode < Mode.FLOAT else min(self._mode, Mode.EXACT)
+            found = self._designs.get(mode) or self._new_design(mode)
+            self._designs[self._mode] = self._designs[mode] = found
+        return found
 
     def _new_design(self, mode: Mode) -> Design:
         source = self.problem.source
@@ -470,7 +472,7 @@ class _Newton:
         return self._metric.squared_norm(centre.gradient)
 
     def _record(self, centre: Evaluation, decrement: float) -> None:
-        read = sum(design.n_passes * design.pass_bytes for design in self._designs.values())
+        read = sum(design.n_passes * design.pass_bytes for design in set(self._designs.values()))
         n, d = self.problem.source.shape
         iteration = Iteration(
             objective=centre.value,
@@ -499,6 +501,6 @@ class _Newton:
             n_iter=n_iter,
             trace=tuple(self._trace),
             exact_passes=self._evaluate.n_passes,
-            packed_passes=sum(design.n_passes for design in self._designs.values()),
+            packed_passes=sum(design.n_passes for design in set(self._designs.values())),
             factorisations=self._n_builds + self._metric.n_builds,
         )
