@@ -1,0 +1,148 @@
+"""What a fit is worth beside its reference: one record per problem, and the verdict in it."""
+
+import math
+import time
+import traceback
+import warnings
+from typing import Any
+
+import numpy as np
+from flint import arb
+
+import mezzotint.linear
+from benchmarks.differential import references
+from benchmarks.differential.exact import at_precision, objective
+from benchmarks.differential.posed import Posed, pose
+from benchmarks.differential.problems import Array, Problem
+from benchmarks.differential.references import Reference
+from mezzotint.errors import DataError
+
+Record = dict[str, Any]
+
+# Verdicts, worst first: a record has the first one that holds.
+VERDICTS = (
+    "crash",
+    "hang",
+    "wrong",
+    "bound_violated",
+    "refused_wrong",
+    "estimate_low",
+    "undecided",
+    "not_counted",
+    "refused_ok",
+    "ok",
+)
+SILENT = ("CONVERGED", "FLOOR")
+_BITS = 3000  # of the objective at our coefficients: sums of products of floats of any size
+_SLACK = 64.0  # factor within which a scale of a column may be taken differently from ours
+_OBJECTIVE = 1e-9  # relative difference of the reported objective from the true one
+
+
+def fit(problem: Problem) -> Record:
+    """Fit and return what came out, in JSON values but for "coef" and "intercept"."""
+    estimator = getattr(mezzotint.linear, problem.estimator)(n_jobs=1, **problem.params)
+    began = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator.fit(problem.X, problem.y, sample_weight=problem.sample_weight)
+        except DataError as error:
+            return {"refused": str(error)[:300], "seconds": time.perf_counter() - began}
+        except Exception as error:
+            where = "".join(traceback.format_exception(error)[-3:])
+            return {"crash": where[-600:], "seconds": time.perf_counter() - began}
+    result = estimator.result_
+    return {
+        "seconds": time.perf_counter() - began,
+        "status": result.status.name,
+        "path": result.solver,
+        "n_iter": int(result.n_iter),
+        "objective": float(result.objective),
+        "gap_estimate": float(result.gap_estimate),
+        "gap_bound": float(result.gap_bound),
+        "warned": any(issubclass(w.category, UserWarning) for w in caught),
+        "warnings": sorted({f"{w.category.__name__}: {str(w.message)[:60]}" for w in caught})[:4],
+        "coef": np.atleast_2d(estimator.coef_),
+        "intercept": np.broadcast_to(estimator.intercept_, len(np.atleast_2d(estimator.coef_))),
+    }
+
+
+def judge(problem: Problem, fitted: Record) -> Record:
+    """Return the record of a problem."""
+    record = {key: value for key, value in fitted.items() if key not in ("coef", "intercept")}
+    if "crash" in fitted:
+        return {**record, "verdict": "crash"}
+    posed, began = pose(problem), time.perf_counter()
+    reference = references.solve(posed)
+    record["reference_seconds"] = time.perf_counter() - began
+    return {**record, **verdict_of(problem, posed, fitted, reference)}
+
+
+def verdict_of(problem: Problem, posed: Posed, fitted: Record, reference: Reference) -> Record:
+    """The verdict and the numbers that it follows from."""
+    found: Record = {
+        "condition": reference.condition,
+        "minimum": _float(reference.value),
+        "reference_error": _float(reference.error / reference.scale),
+    }
+    if "refused" in fitted:
+        reason = reason_to_refuse(posed, reference)
+        return {**found, "reason": reason, "verdict": "refused_ok" if reason else "refused_wrong"}
+    if not reference.error <= arb(problem.params["tol"]) / 100 * reference.scale:
+        return {**found, "verdict": "not_counted"}
+    faults = _faults(problem, posed, fitted, reference, found)
+    return {**found, "faults": faults, "verdict": next((v for v in VERDICTS if v in faults), "ok")}
+
+
+def _faults(problem: Problem, posed: Posed, fitted: Record, reference: Reference, found: Record) -> list[str]:
+    """All verdicts that hold; leaves the true gaps in `found`."""
+    silent = fitted["status"] in SILENT and not fitted["warned"]
+    if not (np.isfinite(fitted["coef"]).all() and np.isfinite(fitted["intercept"]).all()):
+        return ["wrong" if silent else "undecided", "not_finite"]
+    value = _true_value(posed, fitted["coef"], fitted["intercept"])
+    gap = (value - reference.value).lower()  # the least it can be: the infimum is no higher
+    found["gap"] = _float(gap / reference.scale)
+    found["strict_gap"] = _float(gap / reference.value) if reference.value > 0 else math.inf
+    found["bound"] = fitted["gap_bound"] / max(_float(reference.scale), 5e-324)
+    return [name for name, holds in _checks(problem, fitted, reference, value, gap, silent) if holds]
+
+
+def _checks(problem: Problem, fitted: Record, reference: Reference, value: arb, gap: arb, silent: bool):
+    tol = problem.params["tol"]
+    rounding = arb(1e-15) * value
+    yield "wrong", silent and gap > 10 * tol * reference.scale
+    yield "bound_violated", math.isnan(fitted["gap_bound"]) or gap > arb(fitted["gap_bound"])
+    converged = fitted["status"] == "CONVERGED"
+    yield "estimate_low", converged and gap > 10 * arb(fitted["gap_estimate"]) + rounding
+    yield "objective_off", abs(value - arb(fitted["objective"])) > arb(_OBJECTIVE) * reference.scale
+    yield "undecided", not silent and fitted["status"] != "CONVERGED"
+
+
+def _true_value(posed: Posed, coef: Array, intercept: Array) -> arb:
+    at_precision(_BITS)
+    return objective(posed, coef, intercept)
+
+
+def reason_to_refuse(posed: Posed, reference: Reference) -> str | None:
+    """Name what is no normal float64: the objective, a coefficient, or the penalty of a scaled column."""
+    if not (_is_normal(reference.value) and _is_normal(reference.at_zero)):
+        return "objective"
+    if not all(_is_normal(w) for w in reference.coefs):
+        return "coefficient"
+    largest = np.abs(posed.X).max(axis=0)
+    scales = [arb(float(size)) for size in largest if size > 0]
+    if not all(_is_normal(reference.penalty / size**2) for size in scales):
+        return "scaled penalty"
+    return None
+
+
+def _is_normal(value: arb) -> bool:
+    """Whether a number is zero or surely within the range of float64, some bits away from its ends."""
+    size = abs(value.mid())
+    if size == 0:
+        return True
+    return bool(arb(2) ** -1022 * _SLACK < size < arb(2) ** 1024 / _SLACK)
+
+
+def _float(value: arb) -> float:
+    return float(value.mid())

@@ -1,0 +1,129 @@
+"""The minimum of a posed problem in high precision, with a bound of its own error.
+
+The precision is raised until the bound is far below any tolerance.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from flint import arb
+
+from benchmarks.differential import kinked, smooth
+from benchmarks.differential.exact import Exact, at_precision, objective
+from benchmarks.differential.posed import KINKED, TARGETS, Array, Posed
+
+_PRECISIONS = (256, 768, 2304, 6912)
+_ENOUGH = arb(10) ** -22  # relative to the objective: of an error that needs no more bits
+_FLOOR = 1e-6  # of the objective at zero: what gaps are relative to where the minimum is lower
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What is known about the minimum.
+
+    Attributes
+    ----------
+    value, error : arb
+        A point's objective, and what it may be above the infimum by (inf if unknown).
+    at_zero : arb
+        Objective of W = 0; of distances to targets with the means of these as intercepts.
+    largest_coefs : list of arb
+        Absolute values of W and b there.
+    penalty : arb
+        lam.
+    condition : float
+        Of the Hessian there, intercept eliminated and columns scaled to a diagonal of ones.
+    """
+
+    value: arb
+    error: arb
+    at_zero: arb
+    coefs: list[arb]
+    penalty: arb
+    condition: float
+
+    @property
+    def scale(self) -> arb:
+        """What relative gaps are relative to: ``max(F*, 1e-6 F(0))``, as the estimators document."""
+        return max(self.value.mid(), (self.at_zero * _FLOOR).mid())
+
+
+def solve(posed: Posed) -> Reference:
+    """Return the reference of a small problem."""
+    coupled = posed.loss == "softmax"
+    parts = [posed] if coupled else [posed.output(k) for k in range(posed.n_outputs)]
+    solved = [_solve_one(part) for part in parts]
+    minima = [minimum for _, minimum in solved]
+    at_precision(_PRECISIONS[0])
+    coefs = [w for exact, minimum in solved for v in minimum.theta for w in (*exact.weights(v), v[-1])]
+    return Reference(
+        value=sum((m.value for m in minima), arb(0)),
+        error=sum((m.error for m in minima), arb(0)),
+        at_zero=_at_zero(posed),
+        coefs=[abs(w) for w in coefs],
+        penalty=solved[0][0].lam,
+        condition=max(_condition(part, exact, minimum) for part, (exact, minimum) in zip(parts, solved, strict=True)),
+    )
+
+
+def _solve_one(posed: Posed) -> tuple[Exact, smooth.Minimum]:
+    method = kinked.minimise if posed.loss in KINKED else smooth.minimise
+    at_zero, start, best = _at_zero(posed), None, None
+    for bits in _PRECISIONS:
+        at_precision(bits)
+        exact = Exact(posed)
+        minimum = method(exact, start)
+        if best is None or not minimum.error > best[1].error:
+            best = exact, minimum
+        least = at_zero * _FLOOR
+        if minimum.error < _ENOUGH * (minimum.value if minimum.value > least else least):
+            break
+        start = minimum.theta
+    return best
+
+
+def _at_zero(posed: Posed) -> arb:
+    K, d = posed.n_outputs, posed.X.shape[1]
+    b = np.zeros(K)
+    if posed.loss in TARGETS and posed.fit_intercept:
+        with np.errstate(over="ignore"):
+            b = np.array([float(np.average(row / 2, weights=posed.s / posed.s.max())) * 2 for row in posed.y])
+    return objective(posed, np.zeros((K, d)), b)
+
+
+def _condition(posed: Posed, exact: Exact, minimum: smooth.Minimum) -> float:
+    """Condition number in the coordinates of X; inf where float64 cannot tell."""
+    h = _curvature(posed, exact, minimum)
+    t = np.sqrt(posed.s / posed.s.sum() * h)
+    with np.errstate(all="ignore"):
+        size = np.abs(posed.X).max(axis=0)
+        size = np.where(size > 0, size, 1.0)
+        X = posed.X / size
+        if posed.fit_intercept and t.any():
+            X = X - (t**2 @ X) / (t**2).sum()
+        M = (X * t[:, None]).T @ (X * t[:, None])
+        M += np.diag([float(exact.lam / arb(float(s)) ** 2) for s in size])
+        scale = np.sqrt(np.diag(M))
+        M = M / np.outer(scale, scale)
+    if not np.isfinite(M).all():
+        return float("inf")
+    eigenvalues = np.linalg.eigvalsh(M)
+    return float(eigenvalues[-1] / eigenvalues[0]) if eigenvalues[0] > 0 else float("inf")
+
+
+def _curvature(posed: Posed, exact: Exact, minimum: smooth.Minimum) -> Array:
+    """Curvatures of the rows, the largest of several outputs; ones for losses with a kink."""
+    if posed.loss in KINKED or posed.loss == "squared":
+        return np.ones(len(posed.s))
+    margins = exact.margins(minimum.theta)
+    if posed.loss == "softmax":
+        phi = np.array([[_float(m) for m in row] for row in margins])
+        p = np.exp(np.clip(phi - phi.max(axis=0), -745, 0))
+        p /= p.sum(axis=0)
+        return (p * (1 - p)).max(axis=0)
+    y = posed.y[0].tolist()
+    return np.array([_float(exact.loss.curvature(m, label)) for m, label in zip(margins[0], y, strict=True)])
+
+
+def _float(value: arb) -> float:
+    return float(value.mid())
