@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="number of seeds (default: 1000)")
     parser.add_argument("--seconds", type=float, help="stop to begin new problems after that time")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
+    parser.add_argument("--hang", type=float, default=runner.HANG_S, help="seconds after which a fit hangs (60)")
     parser.add_argument("--report", action="store_true", help="print what the file says, run nothing")
     parser.add_argument("--seed", type=int, help="judge this one problem and print its record")
     options = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> None:
         parser.error("--out is needed")
     if not options.report:
         seeds = range(options.first, options.first + options.count)
-        budget = {"n_jobs": options.jobs, "seconds": options.seconds}
+        budget = {"n_jobs": options.jobs, "seconds": options.seconds, "hang_s": options.hang}
         runner.run(options.stream, seeds, options.out, say=_say, **budget)
     print(report.summary(read_records(options.out)))
 

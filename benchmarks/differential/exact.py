@@ -3,6 +3,7 @@
 Everything is computed at the precision that `flint.ctx.prec` says; what floats hold is exact.
 """
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -137,12 +138,12 @@ class Exact:
         return self.A.transpose() * arb_mat(scaled)
 
 
-def objective(posed: Posed, W: Array, b: Array) -> arb:
-    """F of a problem of any number of outputs at float coefficients (K, d) and (K,)."""
+def objective(posed: Posed, W: Array, b: Array | Vector) -> arb:
+    """F of a problem of any number of outputs at coefficients (K, d) and (K,)."""
     total = sum((Fraction(float(s)) for s in posed.s), Fraction(0))
     t = [arb(float(s)) / _exact(total) for s in posed.s]
     X = arb_mat(posed.X.tolist())
-    margins = [[m + arb(float(shift)) for m in (X * _column(w.tolist())).entries()] for w, shift in zip(W, b, strict=True)]
+    margins = [[m + arb(shift) for m in (X * _column(w.tolist())).entries()] for w, shift in zip(W, list(b), strict=True)]
     penalty = sum((arb(float(w)) ** 2 for w in W.ravel()), arb(0)) * _exact(posed.strength) / (2 * _exact(total))
     return _losses_at(posed, t, margins) + penalty
 
@@ -177,26 +178,30 @@ def _row_loss(posed: Posed):
 def _basis(posed: Posed) -> tuple[str, list[int]]:
     n, d = posed.X.shape
     if posed.strength == 0:
-        ones = np.ones((n, 1 if posed.fit_intercept else 0))
-        shift = ones.shape[1]
-        pivots = independent_columns(np.column_stack([ones, posed.X]))
+        shift = 1 if posed.fit_intercept else 0
+        pivots = independent_columns([[*[1.0] * shift, *row] for row in posed.X.tolist()])
         return "columns", [j - shift for j in pivots if j >= shift]
     if d > n:
-        return "rows", independent_columns(posed.X.T)
+        return "rows", independent_columns(posed.X.T.tolist())
     return "columns", list(range(d))
 
 
-def independent_columns(X: Array) -> list[int]:
+def independent_columns(table: list[list]) -> list[int]:
     """Columns that no combination of columns before them equals, in exact arithmetic."""
-    mantissas, exponents = np.frexp(X)
-    powers = {int(e): pow(2, int(e), _PRIME) if e >= 0 else pow(pow(2, -1, _PRIME), -int(e), _PRIME) for e in np.unique(exponents - 53)}
-    whole = np.ldexp(mantissas, 53).astype(np.int64)
-    entries = [
-        int(m) * powers[int(e)] % _PRIME for m, e in zip(whole.ravel(), (exponents - 53).ravel(), strict=True)
-    ]
-    reduced, rank = nmod_mat(*X.shape, entries, _PRIME).rref()
-    table = reduced.tolist()
-    return [next(j for j, value in enumerate(table[i]) if int(value)) for i in range(rank)]
+    entries = [_modulo(value) for row in table for value in row]
+    reduced, rank = nmod_mat(len(table), len(table[0]), entries, _PRIME).rref()
+    rows_left = reduced.tolist()[:rank]
+    return [next(j for j, value in enumerate(row) if int(value)) for row in rows_left]
+
+
+def _modulo(value: float | arb) -> int:
+    mantissa, exponent = map(int, arb(value).man_exp())
+    return mantissa % _PRIME * _power(exponent) % _PRIME
+
+
+@functools.cache
+def _power(exponent: int) -> int:
+    return pow(2 if exponent >= 0 else pow(2, -1, _PRIME), abs(exponent), _PRIME)
 
 
 def _exponent(column: Array) -> int:

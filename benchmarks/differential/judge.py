@@ -83,7 +83,7 @@ def verdict_of(problem: Problem, posed: Posed, fitted: Record, reference: Refere
     found: Record = {
         "condition": reference.condition,
         "minimum": _float(reference.value),
-        "reference_error": _float(reference.error / reference.scale),
+        "reference_error": _ratio(reference.error, reference.scale),
     }
     if "refused" in fitted:
         reason = reason_to_refuse(posed, reference)
@@ -101,9 +101,9 @@ def _faults(problem: Problem, posed: Posed, fitted: Record, reference: Reference
         return ["wrong" if silent else "undecided", "not_finite"]
     value = _true_value(posed, fitted["coef"], fitted["intercept"])
     gap = (value - reference.value).lower()  # the least it can be: the infimum is no higher
-    found["gap"] = _float(gap / reference.scale)
-    found["strict_gap"] = _float(gap / reference.value) if reference.value > 0 else math.inf
-    found["bound"] = fitted["gap_bound"] / max(_float(reference.scale), 5e-324)
+    found["gap"] = _ratio(gap, reference.scale)
+    found["strict_gap"] = _ratio(gap, reference.value)
+    found["bound"] = _ratio(arb(fitted["gap_bound"]), reference.scale)
     return [name for name, holds in _checks(problem, fitted, reference, value, gap, silent) if holds]
 
 
@@ -142,6 +142,12 @@ def _is_normal(value: arb) -> bool:
     if size == 0:
         return True
     return bool(arb(2) ** -1022 * _SLACK < size < arb(2) ** 1024 / _SLACK)
+
+
+def _ratio(value: arb, scale: arb) -> float:
+    if scale > 0:
+        return _float(value / scale)
+    return math.inf if value > 0 else 0.0
 
 
 def _float(value: arb) -> float:

@@ -9,6 +9,7 @@ from benchmarks.differential.exact import Exact, Vector, _column, _dot
 from benchmarks.differential.smooth import Minimum, least_gap
 
 _MOST_STEPS = 120
+_SHORT = arb(1) / 100  # of the way to where something would be zero: the share that is not gone
 _ENOUGH = arb(10) ** -25  # relative gap
 
 
@@ -66,13 +67,14 @@ class _Interior:
         residual = (self.Q * _column(theta) + self.B.transpose() * _column(u)).mid()
         now = _gap(xi, z, r, u)
         plain = self._direction(inverse, residual, D, (xi, r, u, z), [arb(0)] * self.m, [arb(0)] * self.m)
-        lengths = self._lengths(plain, xi, r, u, z)
+        lengths = [min(arb(1), length) for length in self._lengths(plain, xi, r, u, z)]
         ahead = _gap(_moved(xi, plain[1], lengths[0]), _moved(z, plain[4], lengths[1]), _moved(r, plain[2], lengths[0]), _moved(u, plain[3], lengths[1]))
         centre = (ahead / now) ** 3 * now / (2 * self.m)
         towards_r = [(centre - a * b).mid() for a, b in zip(plain[2], plain[3], strict=True)]
         towards_xi = [(centre - a * b).mid() for a, b in zip(plain[1], plain[4], strict=True)]
         step = self._direction(inverse, residual, D, (xi, r, u, z), towards_r, towards_xi)
-        primal, dual = (min(arb(1), length * arb("0.99")) for length in self._lengths(step, xi, r, u, z))
+        most = 1 - min(_SHORT, ahead / now)
+        primal, dual = (min(arb(1), length * most) for length in self._lengths(step, xi, r, u, z))
         return (
             _moved(theta, step[0], primal),
             _moved(xi, step[1], primal),
@@ -96,9 +98,7 @@ class _Interior:
 
     def _lengths(self, step, xi, r, u, z) -> tuple[arb, arb]:
         """How far primal and dual steps keep everything positive."""
-        primal = _longest([*xi, *r], [*step[1], *step[2]])
-        dual = _longest([*u, *z], [*step[3], *step[4]])
-        return min(arb(1), primal), min(arb(1), dual)
+        return _longest([*xi, *r], [*step[1], *step[2]]), _longest([*u, *z], [*step[3], *step[4]])
 
     def _certified(self, theta: Vector, u: Vector) -> Minimum:
         whole = [*theta] if self.exact.posed.fit_intercept else [*theta, arb(0)]
@@ -120,4 +120,4 @@ def _moved(a: Vector, b: Vector, t: arb) -> Vector:
 
 def _longest(values: Vector, steps: Vector) -> arb:
     limits = [(-value / step).mid() for value, step in zip(values, steps, strict=True) if step < 0]
-    return min(limits) if limits else arb(1)
+    return min(limits) if limits else arb(2)

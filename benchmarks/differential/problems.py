@@ -353,7 +353,7 @@ def _targets(draft: _Draft, fixed: dict[str, Any]) -> Array:
     if kind < 0.06:
         y = y * 10.0 ** rng.uniform(-300, 300)
     elif kind < 0.3:
-        y = y * 10.0 ** rng.uniform(-8, 8) + (10.0 ** rng.uniform(0, 8) if rng.random() < 0.5 else 0.0)
+        y = (y + (10.0 ** rng.uniform(0, 8) if rng.random() < 0.5 else 0.0)) * 10.0 ** rng.uniform(-8, 8)
     return y[:, 0] if k == 1 else y
 
 

@@ -68,7 +68,11 @@ def solve(posed: Posed) -> Reference:
 
 def _solve_one(posed: Posed) -> tuple[Exact, smooth.Minimum]:
     method = kinked.minimise if posed.loss in KINKED else smooth.minimise
+    at_precision(_PRECISIONS[0])
     at_zero, start, best = _at_zero(posed), None, None
+    if at_zero == 0:  # nothing can be lower
+        exact = Exact(posed)
+        return exact, smooth.Minimum([[arb(0)] * exact.A.ncols()], arb(0), arb(0))
     for bits in _PRECISIONS:
         at_precision(bits)
         exact = Exact(posed)
@@ -84,10 +88,10 @@ def _solve_one(posed: Posed) -> tuple[Exact, smooth.Minimum]:
 
 def _at_zero(posed: Posed) -> arb:
     K, d = posed.n_outputs, posed.X.shape[1]
-    b = np.zeros(K)
+    b = [arb(0)] * K
     if posed.loss in TARGETS and posed.fit_intercept:
-        with np.errstate(over="ignore"):
-            b = np.array([float(np.average(row / 2, weights=posed.s / posed.s.max())) * 2 for row in posed.y])
+        total = sum(map(arb, posed.s.tolist()), arb(0))
+        b = [sum((arb(s) * y for s, y in zip(posed.s.tolist(), row, strict=True)), arb(0)) / total for row in posed.y.tolist()]
     return objective(posed, np.zeros((K, d)), b)
 
 

@@ -65,6 +65,10 @@ class SquaredHinge:
     def curvature(self, m: arb, y: float) -> arb:
         return arb(1) if self._short(m, y).mid() > 0 else _ZERO
 
+    def edges(self, y: float) -> Rows:
+        """Margins at which the curvature changes."""
+        return [arb(y)]
+
     def conjugate(self, c: arb, y: float) -> arb | None:
         u = -y * c
         return u * (_HALF * u - 1)
@@ -81,6 +85,10 @@ class SquaredInterval:
 
     def value(self, m: arb, y: float) -> arb:
         return _HALF * self.slope(m, y) ** 2
+
+    def edges(self, y: float) -> Rows:
+        """Margins at which the curvature changes."""
+        return [y - self.epsilon, y + self.epsilon]
 
     def curvature(self, m: arb, y: float) -> arb:
         return arb(1) if abs((m - y).mid()) > self.epsilon else _ZERO

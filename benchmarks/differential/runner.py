@@ -33,6 +33,7 @@ def run(
     *,
     n_jobs: int = 1,
     seconds: float | None = None,
+    hang_s: float = HANG_S,
     fit: str | None = None,
     say: Callable[[Record], None] = lambda record: None,
 ) -> None:
@@ -42,7 +43,7 @@ def run(
     lock, ends = threading.Lock(), time.monotonic() + (seconds or float("inf"))
 
     def serve() -> None:
-        with Worker(fit) as mine:
+        with Worker(fit, hang_s=hang_s) as mine:
             while time.monotonic() < ends:
                 with lock:
                     seed = next(left, None)

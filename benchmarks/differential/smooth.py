@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from flint import arb, arb_mat, ctx
 
-from benchmarks.differential import rows
-from benchmarks.differential.exact import Exact, Vector, _column, _dot
+from benchmarks.differential import face, rows
+from benchmarks.differential.exact import Exact, Vector, _column, _dot, _times
 
 _MOST_STEPS = 400
 _DIGITS = 0.85  # share of the bits that the decrement must reach: what is left is rounding
@@ -109,7 +109,7 @@ class _Newton:
 
     def _line(self, theta, value, v, decrement):
         """Halve a step until it gains enough; double it while that gains more."""
-        t = arb(1)
+        t = self._exact_length(theta, v) if self.switches else arb(1)
         for _ in range(60):
             trial = _along(theta, v, t)
             new = self._value(trial)
@@ -119,7 +119,7 @@ class _Newton:
         return theta, value, False
 
     def _longer(self, theta, v, t, trial, new):
-        while t >= 1 and t < arb(2) ** 1100:
+        while t >= 1 and t < arb(2) ** 1100 and not self.switches:
             t *= 2
             further = _along(theta, v, t)
             value = self._value(further)
@@ -127,6 +127,35 @@ class _Newton:
                 break
             trial, new = further, value
         return trial, new
+
+    def _exact_length(self, theta: list[Vector], v: list[Vector]) -> arb:
+        """Minimiser along v of a piecewise quadratic function: its slope is linear between breaks."""
+        (m,), (along,) = self.exact.margins(theta), self.exact.margins(v)
+        labels = self.exact.posed.y[0].tolist()
+        bend = self.exact.lam * self.exact.form(v)
+        linear = self.exact.lam * (_column(theta[0]).transpose() * self.exact.Q * _column(v[0]))[0, 0]
+
+        def slope(t: arb) -> arb:
+            c = [self.exact.loss.slope((a + t * b).mid(), y) for a, b, y in zip(m, along, labels, strict=True)]
+            return (linear + t * bend + _dot(self.exact.t, _times(c, along))).mid()
+
+        breaks = self._breaks(m, along, labels)
+        low, high = 0, len(breaks)  # the slope is negative at breaks[low - 1] and not at breaks[high]
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if slope(breaks[middle]) < 0 else (low, middle)
+        left = breaks[low - 1] if low else arb(0)
+        right = breaks[low] if low < len(breaks) else left + 1
+        a, b = slope(left), slope(right)
+        return (left - a * (right - left) / (b - a)).mid() if b > a else arb(1)
+
+    def _breaks(self, m: Vector, along: Vector, labels: list[float]) -> Vector:
+        """Where margins enter or leave what costs nothing, ahead, in order."""
+        found = []
+        for a, b, y in zip(m, along, labels, strict=True):
+            if b.mid() != 0:
+                found += [((edge - a) / b).mid() for edge in self.exact.loss.edges(y)]
+        return sorted(t for t in found if t > 0)
 
     # ---- the certificate
 
@@ -142,10 +171,11 @@ class _Newton:
     def _dual(self, theta: list[Vector], margins: list[Vector]) -> arb | None:
         if self.switches:
             return self.exact.dual_of_slopes(self._rows(margins)[0][0])
+        if not self.exact.lam > 0 and self.exact.posed.loss != "squared":
+            return face.dual(self.exact, margins)
         slopes, curvature = self._rows(margins)
         v = self._step(self.exact.gradient(theta, slopes), self._hessian(curvature), "lu")
-        change = self._changed(slopes, curvature, self.exact.margins(v))
-        cost = self.exact.mean_conjugate(change)
+        cost = self.exact.mean_conjugate(self._changed(slopes, curvature, self.exact.margins(v)))
         if cost is None:
             return None
         moved = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(theta, v, strict=True)]
@@ -154,7 +184,7 @@ class _Newton:
     def _changed(self, slopes, curvature, along: list[Vector]) -> list[Vector]:
         if self.K == 1:
             return [[c + h * a for c, h, a in zip(slopes[0], curvature, along[0], strict=True)]]
-        means = [sum((p * a for p, a in zip(ps, row, strict=True)), arb(0)) for ps, row in zip(curvature, zip(*along, strict=True), strict=True)]
+        means = [_dot(p, list(row)) for p, row in zip(curvature, zip(*along, strict=True), strict=True)]
         return [
             [c + p[k] * (a - mean) for c, p, a, mean in zip(slopes[k], curvature, along[k], means, strict=True)]
             for k in range(self.K)
