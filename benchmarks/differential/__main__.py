@@ -1,7 +1,7 @@
 """Runs it: `python -m benchmarks.differential [small|large] --out FILE [--first N] [--count N] [--jobs N]`.
 
-A seed that the file has a line of is not repeated. `--report` prints what the file says, `--seed N` judges one
-problem and prints its record.
+A seed that the file has a line of is not repeated. `--report` prints what the file says, `--seed N` judges
+one problem and prints its record.
 """
 
 import argparse
@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="number of seeds (default: 1000)")
     parser.add_argument("--seconds", type=float, help="stop to begin new problems after that time")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default: 1)")
-    parser.add_argument("--hang", type=float, default=runner.HANG_S, help="seconds after which a fit hangs (60)")
+    parser.add_argument(
+        "--hang", type=float, default=runner.HANG_S, help="seconds after which a fit hangs (60)"
+    )
     parser.add_argument("--report", action="store_true", help="print what the file says, run nothing")
     parser.add_argument("--seed", type=int, help="judge this one problem and print its record")
     options = parser.parse_args()

@@ -13,6 +13,7 @@ from benchmarks.differential import rows
 from benchmarks.differential.posed import Array, Posed
 
 Vector = list[arb]
+_IMPOSSIBLE = arb(2) ** -100  # probability that no minimum has; where there is none it is far below
 _PRIME = 4611686018427387847  # below 2^62: ranks modulo it are those of the floats but for bad luck
 
 
@@ -39,7 +40,7 @@ class Exact:
         self.t = [arb(float(s)) / _exact(total) for s in posed.s]
         self.lam = _exact(posed.strength) / _exact(total)
         self.X = arb_mat(posed.X.tolist())
-        self.loss = _row_loss(posed)
+        self.loss = None if posed.loss == "softmax" else rows.LOSSES[posed.loss](posed.epsilon)
         self._basis = _basis(posed)
         one = arb(1 if posed.fit_intercept else 0)
         inner = self._inner_rows(self.X)
@@ -52,7 +53,9 @@ class Exact:
         if kind == "rows":
             return X * arb_mat([[X[i, j] for j in range(self.d)] for i in index]).transpose()
         self.scales = [arb(2) ** -_exponent(self.posed.X[:, j]) for j in index]
-        columns = [[X[i, j] * scale for j, scale in zip(index, self.scales, strict=True)] for i in range(self.n)]
+        columns = [
+            [X[i, j] * scale for j, scale in zip(index, self.scales, strict=True)] for i in range(self.n)
+        ]
         return arb_mat(columns) if index else arb_mat(self.n, 0)
 
     def _quadratic(self) -> arb_mat:
@@ -79,7 +82,7 @@ class Exact:
 
     def margins(self, theta: list[Vector]) -> list[Vector]:
         """Margins, shape (K, n)."""
-        return [(self.A * _column(each)).entries() for each in theta]
+        return [(self.A * column(each)).entries() for each in theta]
 
     def value(self, theta: list[Vector], margins: list[Vector]) -> arb:
         """F."""
@@ -87,25 +90,38 @@ class Exact:
 
     def form(self, theta: list[Vector]) -> arb:
         """``|W|^2``."""
-        return sum(((_column(v).transpose() * self.Q * _column(v))[0, 0] for v in theta), arb(0))
+        return sum(((column(v).transpose() * self.Q * column(v))[0, 0] for v in theta), arb(0))
 
     def mean_loss(self, margins: list[Vector]) -> arb:
         """The sum of the weighted losses."""
         y = self.posed.y[0].tolist()
         if self.posed.loss == "softmax":
-            each = [rows.softmax_value(m, label) for m, label in zip(zip(*margins, strict=True), y, strict=True)]
+            each = [
+                rows.softmax_value(m, label) for m, label in zip(zip(*margins, strict=True), y, strict=True)
+            ]
         else:
             each = [self.loss.value(m, label) for m, label in zip(margins[0], y, strict=True)]
-        return _dot(self.t, each)
+        return dot(self.t, each)
+
+    def escapes(self, theta: list[Vector]) -> bool:
+        """Whether, without a penalty, a row's other classes are impossible: its margins grow for ever."""
+        if self.lam > 0 or self.posed.loss not in ("logistic", "softmax"):
+            return False
+        margins = self.margins(theta)
+        rows_of = [[m, arb(0)] for m in margins[0]] if len(margins) == 1 else zip(*margins, strict=True)
+        return any(min(rows.softmax(m)).mid() < _IMPOSSIBLE for m in rows_of)
 
     def mean_conjugate(self, slopes: list[Vector]) -> arb | None:
         """The sum of the weighted conjugates; None if one is infinite."""
         y = self.posed.y[0].tolist()
         if self.posed.loss == "softmax":
-            each = [rows.softmax_conjugate(c, label) for c, label in zip(zip(*slopes, strict=True), y, strict=True)]
+            each = [
+                rows.softmax_conjugate(c, label)
+                for c, label in zip(zip(*slopes, strict=True), y, strict=True)
+            ]
         else:
             each = [self.loss.conjugate(c, label) for c, label in zip(slopes[0], y, strict=True)]
-        return None if any(value is None for value in each) else _dot(self.t, each)
+        return None if any(value is None for value in each) else dot(self.t, each)
 
     def dual_of_slopes(self, c: Vector) -> arb | None:
         """Lower bound of F* from slopes of one output, made to cancel if there is an intercept."""
@@ -114,12 +130,12 @@ class Exact:
         cost = self.mean_conjugate([c])
         if cost is None or not self.lam > 0:
             return None
-        pull = (arb_mat(1, self.n, _times(self.t, c)) * self.X).entries()
-        return -_dot(pull, pull) / (2 * self.lam) - cost
+        pull = (arb_mat(1, self.n, times(self.t, c)) * self.X).entries()
+        return -dot(pull, pull) / (2 * self.lam) - cost
 
     def _balanced(self, c: Vector) -> Vector:
-        up = _dot(self.t, [each.nonnegative_part() for each in c])
-        down = _dot(self.t, [(-each).nonnegative_part() for each in c])
+        up = dot(self.t, [each.nonnegative_part() for each in c])
+        down = dot(self.t, [(-each).nonnegative_part() for each in c])
         if up.mid() > down.mid():
             return [each * (down / up) if each > 0 else each for each in c]
         return [each * (up / down) if each < 0 else each for each in c] if down > 0 else c
@@ -128,13 +144,16 @@ class Exact:
         """Gradient in theta and b, shape (K, r + 1)."""
         found = []
         for v, c in zip(theta, slopes, strict=True):
-            pull = self.A.transpose() * _column(_times(self.t, c))
-            found.append((pull + (self.Q * _column(v)) * self.lam).entries())
+            pull = self.A.transpose() * column(times(self.t, c))
+            found.append((pull + (self.Q * column(v)) * self.lam).entries())
         return found
 
     def gram(self, h: Vector) -> arb_mat:
         """``A^T diag(t h) A``."""
-        scaled = [[each * value for value in row] for each, row in zip(_times(self.t, h), self.A.tolist(), strict=True)]
+        scaled = [
+            [each * value for value in row]
+            for each, row in zip(times(self.t, h), self.A.tolist(), strict=True)
+        ]
         return self.A.transpose() * arb_mat(scaled)
 
 
@@ -143,36 +162,31 @@ def objective(posed: Posed, W: Array, b: Array | Vector) -> arb:
     total = sum((Fraction(float(s)) for s in posed.s), Fraction(0))
     t = [arb(float(s)) / _exact(total) for s in posed.s]
     X = arb_mat(posed.X.tolist())
-    margins = [[m + arb(shift) for m in (X * _column(w.tolist())).entries()] for w, shift in zip(W, list(b), strict=True)]
-    penalty = sum((arb(float(w)) ** 2 for w in W.ravel()), arb(0)) * _exact(posed.strength) / (2 * _exact(total))
+    margins = [
+        [m + arb(shift) for m in (X * column(w.tolist())).entries()]
+        for w, shift in zip(W, list(b), strict=True)
+    ]
+    penalty = (
+        sum((arb(float(w)) ** 2 for w in W.ravel()), arb(0)) * _exact(posed.strength) / (2 * _exact(total))
+    )
     return _losses_at(posed, t, margins) + penalty
 
 
 def _losses_at(posed: Posed, t: Vector, margins: list[Vector]) -> arb:
     if posed.loss == "softmax":
         labels = posed.y[0].tolist()
-        return _dot(t, [rows.softmax_value(m, k) for m, k in zip(zip(*margins, strict=True), labels, strict=True)])
-    found, loss = arb(0), _row_loss(posed)
+        return dot(
+            t, [rows.softmax_value(m, k) for m, k in zip(zip(*margins, strict=True), labels, strict=True)]
+        )
+    found, loss = arb(0), rows.LOSSES[posed.loss](posed.epsilon)
     for m, y in zip(margins, posed.y.tolist(), strict=True):
-        found += _dot(t, [loss.value(*pair) for pair in zip(m, y, strict=True)])
+        found += dot(t, [loss.value(*pair) for pair in zip(m, y, strict=True)])
     return found
 
 
 def at_precision(bits: int) -> None:
     """Set the precision of everything that follows."""
     ctx.prec = bits
-
-
-def _row_loss(posed: Posed):
-    return {
-        "logistic": rows.Logistic,
-        "softmax": rows.Logistic,
-        "squared": rows.Squared,
-        "squared_hinge": rows.SquaredHinge,
-        "hinge": rows.Hinge,
-        "squared_interval": lambda: rows.SquaredInterval(posed.epsilon),
-        "interval": lambda: rows.Interval(posed.epsilon),
-    }[posed.loss]()
 
 
 def _basis(posed: Posed) -> tuple[str, list[int]]:
@@ -213,13 +227,16 @@ def _exact(value: Fraction) -> arb:
     return arb(fmpq(value.numerator, value.denominator))
 
 
-def _column(values: list) -> arb_mat:
+def column(values: list) -> arb_mat:
+    """Return numbers as a matrix of one column."""
     return arb_mat(len(values), 1, values)
 
 
-def _times(a: Vector, b: Vector) -> Vector:
+def times(a: Vector, b: Vector) -> Vector:
+    """Product by element."""
     return [x * y for x, y in zip(a, b, strict=True)]
 
 
-def _dot(a: Vector, b: Vector) -> arb:
+def dot(a: Vector, b: Vector) -> arb:
+    """Inner product."""
     return (arb_mat(1, len(a), a) * arb_mat(len(b), 1, b))[0, 0]

@@ -5,7 +5,7 @@ Every loss is a sum of hinges, ``sum_j t_j max(0, q_j + B_j theta)``: two per ro
 
 from flint import arb, arb_mat
 
-from benchmarks.differential.exact import Exact, Vector, _column, _dot
+from benchmarks.differential.exact import Exact, Vector, column, dot
 from benchmarks.differential.smooth import Minimum, least_gap
 
 _MOST_STEPS = 120
@@ -35,7 +35,9 @@ class _Interior:
             self.row = [*range(n), *range(n)]
         self.t = [exact.t[i] for i in self.row]
         free = exact.free
-        self.B = arb_mat([[sign * A[i][j] for j in free] for sign, i in zip(self.signs, self.row, strict=True)])
+        self.B = arb_mat(
+            [[sign * A[i][j] for j in free] for sign, i in zip(self.signs, self.row, strict=True)]
+        )
         self.Q = arb_mat([[exact.Q[i, j] * exact.lam for j in free] for i in free])
         self.m, self.p = len(self.q), len(free)
 
@@ -64,11 +66,16 @@ class _Interior:
         D = [1 / (a / b + c / e) for a, b, c, e in zip(xi, z, r, u, strict=True)]
         scaled = arb_mat([[d * value for value in row] for d, row in zip(D, self.B.tolist(), strict=True)])
         inverse = (self.B.transpose() * scaled + self.Q).mid().inv(nonstop=True).mid()
-        residual = (self.Q * _column(theta) + self.B.transpose() * _column(u)).mid()
+        residual = (self.Q * column(theta) + self.B.transpose() * column(u)).mid()
         now = _gap(xi, z, r, u)
         plain = self._direction(inverse, residual, D, (xi, r, u, z), [arb(0)] * self.m, [arb(0)] * self.m)
         lengths = [min(arb(1), length) for length in self._lengths(plain, xi, r, u, z)]
-        ahead = _gap(_moved(xi, plain[1], lengths[0]), _moved(z, plain[4], lengths[1]), _moved(r, plain[2], lengths[0]), _moved(u, plain[3], lengths[1]))
+        ahead = _gap(
+            _moved(xi, plain[1], lengths[0]),
+            _moved(z, plain[4], lengths[1]),
+            _moved(r, plain[2], lengths[0]),
+            _moved(u, plain[3], lengths[1]),
+        )
         centre = (ahead / now) ** 3 * now / (2 * self.m)
         towards_r = [(centre - a * b).mid() for a, b in zip(plain[2], plain[3], strict=True)]
         towards_xi = [(centre - a * b).mid() for a, b in zip(plain[1], plain[4], strict=True)]
@@ -88,7 +95,7 @@ class _Interior:
         a = [m / b - c for m, b, c in zip(towards_r, u, r, strict=True)]
         b = [m / c - e for m, c, e in zip(towards_xi, z, xi, strict=True)]
         e = [y - x for x, y in zip(a, b, strict=True)]
-        pulled = self.B.transpose() * _column([d * value for d, value in zip(D, e, strict=True)])
+        pulled = self.B.transpose() * column([d * value for d, value in zip(D, e, strict=True)])
         dtheta = (inverse * (pulled - residual)).mid()
         along = (self.B * dtheta).entries()
         du = [(d * (m - value)).mid() for d, m, value in zip(D, along, e, strict=True)]
@@ -111,7 +118,7 @@ class _Interior:
 
 
 def _gap(xi: Vector, z: Vector, r: Vector, u: Vector) -> arb:
-    return (_dot(xi, z) + _dot(r, u)).mid()
+    return (dot(xi, z) + dot(r, u)).mid()
 
 
 def _moved(a: Vector, b: Vector, t: arb) -> Vector:

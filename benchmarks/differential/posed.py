@@ -105,7 +105,7 @@ def _classes(problem: Problem, y: Array, s: Array) -> tuple[str, Array, Array]:
     return ("softmax", index[None], s) if len(classes) > 2 else ("logistic", signs, s)
 
 
-def _class_weights(given: Any, classes: Array, index: Array, s: Array) -> Array:  # noqa: ANN401
+def _class_weights(given: Any, classes: Array, index: Array, s: Array) -> Array:
     if given is None:
         return np.ones(len(s))
     if given == "balanced":

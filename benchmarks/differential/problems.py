@@ -16,6 +16,7 @@ STREAMS = ("small", "large")
 MOST_VALUES = 2_000  # n d of the small stream
 LARGE_ROWS = (12_000, 600_000)
 _LARGE_VALUES = 4_000_000  # n d of the large stream: a problem should take a few seconds
+_STRENGTHS = (1e-12, 1e290)  # of C; infinity is drawn apart
 _FLOAT32_EXPONENTS = 30.0  # of ten: scales that float32 holds with room for the spread of a column
 
 Array = NDArray[Any]
@@ -81,7 +82,11 @@ def make_problem(stream: str, seed: int) -> Problem:
     y = _labels(draft, fixed) if is_classifier else _targets(draft, fixed)
     if is_classifier:
         _give_every_class_a_weight(draft, y)
-    params = {**_penalty(draft, estimator), **_engine(rng, stream, fixed), **_of_estimator(rng, estimator, fixed, y)}
+    params = {
+        **_penalty(draft, estimator),
+        **_engine(rng, stream, fixed),
+        **_of_estimator(rng, estimator, fixed, y),
+    }
     X = _stored(draft)
     return Problem(
         stream=stream,
@@ -138,7 +143,7 @@ def _penalty(draft: _Draft, estimator: str) -> dict[str, Any]:
     strength = _log_uniform(rng, 1e-12, 1e12)
     if rng.random() < 0.5:
         size = np.median(np.abs(draft.X), axis=0).astype(np.longdouble) ** 2
-        strength = float(np.clip(_log_uniform(rng, 1e-4, 1e4) / max(np.median(size), 1e-290), 1e-290, 1e290))
+        strength = float(np.clip(_log_uniform(rng, 1e-4, 1e4) / max(np.median(size), 1e-290), *_STRENGTHS))
     if estimator == "Ridge":
         return {"alpha": 0.0 if rng.random() < 0.1 else 1.0 / strength}
     infinite = estimator == "LogisticRegression" and rng.random() < 0.1
@@ -159,7 +164,9 @@ def _engine(rng: np.random.Generator, stream: str, fixed: dict[str, Any]) -> dic
     return {"solver": solver, "bits": bits, "tol": tol, "fit_intercept": bool(rng.random() < 0.75)}
 
 
-def _of_estimator(rng: np.random.Generator, estimator: str, fixed: dict[str, Any], y: Array) -> dict[str, Any]:
+def _of_estimator(
+    rng: np.random.Generator, estimator: str, fixed: dict[str, Any], y: Array
+) -> dict[str, Any]:
     found = {"loss": fixed["loss"]} if "loss" in fixed else {}
     if estimator == "LinearSVR":
         spread = float(np.std(y.astype(np.longdouble)))

@@ -3,6 +3,8 @@
 The precision is raised until the bound is far below any tolerance.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +12,12 @@ from flint import arb
 
 from benchmarks.differential import kinked, smooth
 from benchmarks.differential.exact import Exact, at_precision, objective
+from benchmarks.differential.large import Large, Point, to_arb
 from benchmarks.differential.posed import KINKED, TARGETS, Array, Posed
 
 _PRECISIONS = (256, 768, 2304, 6912)
 _ENOUGH = arb(10) ** -22  # relative to the objective: of an error that needs no more bits
+_COEF_BITS = 3000  # of the objective at our coefficients: sums of products of floats of any size
 _FLOOR = 1e-6  # of the objective at zero: what gaps are relative to where the minimum is lower
 
 
@@ -33,6 +37,10 @@ class Reference:
         lam.
     condition : float
         Of the Hessian there, intercept eliminated and columns scaled to a diagonal of ones.
+    at_infinity : bool
+        Whether the infimum is no minimum: without a penalty, rows whose other classes have become impossible.
+    objective : callable
+        F at float coefficients (K, d) and (K,), as a ball.
     """
 
     value: arb
@@ -41,6 +49,8 @@ class Reference:
     coefs: list[arb]
     penalty: arb
     condition: float
+    at_infinity: bool
+    objective: Callable[[Array, Array], arb]
 
     @property
     def scale(self) -> arb:
@@ -48,8 +58,12 @@ class Reference:
         return max(self.value.mid(), (self.at_zero * _FLOOR).mid())
 
 
-def solve(posed: Posed) -> Reference:
-    """Return the reference of a small problem."""
+def solve(posed: Posed, stream: str = "small") -> Reference:
+    """Return the reference of a problem of either stream."""
+    return _solve_small(posed) if stream == "small" else _solve_large(posed)
+
+
+def _solve_small(posed: Posed) -> Reference:
     coupled = posed.loss == "softmax"
     parts = [posed] if coupled else [posed.output(k) for k in range(posed.n_outputs)]
     solved = [_solve_one(part) for part in parts]
@@ -62,7 +76,32 @@ def solve(posed: Posed) -> Reference:
         at_zero=_at_zero(posed),
         coefs=[abs(w) for w in coefs],
         penalty=solved[0][0].lam,
-        condition=max(_condition(part, exact, minimum) for part, (exact, minimum) in zip(parts, solved, strict=True)),
+        condition=max(_condition(part, *found) for part, found in zip(parts, solved, strict=True)),
+        at_infinity=any(exact.escapes(minimum.theta) for exact, minimum in solved),
+        objective=functools.partial(_at_coefs, posed),
+    )
+
+
+def _at_coefs(posed: Posed, W: Array, b: Array) -> arb:
+    at_precision(_COEF_BITS)
+    return objective(posed, W, b)
+
+
+def _solve_large(posed: Posed) -> Reference:
+    at_precision(_PRECISIONS[0])
+    large = Large(posed)
+    point, left, condition = large.minimise()
+    value = large.value(point)
+    b = posed.y @ large.t if posed.loss in TARGETS and posed.fit_intercept else np.zeros(posed.n_outputs)
+    return Reference(
+        value=value.lower(),
+        error=arb(2 * max(left, 0.0)) + 2 * value.rad(),
+        at_zero=large.value(Point(np.zeros_like(point.w), b)).mid(),
+        coefs=large.coefs(point),
+        penalty=to_arb(large.lam),
+        condition=condition,
+        at_infinity=posed.strength == 0 and large.escapes(point),
+        objective=lambda W, b: large.value(large.point(W, b)),
     )
 
 
@@ -91,7 +130,10 @@ def _at_zero(posed: Posed) -> arb:
     b = [arb(0)] * K
     if posed.loss in TARGETS and posed.fit_intercept:
         total = sum(map(arb, posed.s.tolist()), arb(0))
-        b = [sum((arb(s) * y for s, y in zip(posed.s.tolist(), row, strict=True)), arb(0)) / total for row in posed.y.tolist()]
+        b = [
+            sum((arb(s) * y for s, y in zip(posed.s.tolist(), row, strict=True)), arb(0)) / total
+            for row in posed.y.tolist()
+        ]
     return objective(posed, np.zeros((K, d)), b)
 
 

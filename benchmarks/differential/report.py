@@ -40,12 +40,15 @@ def faults(record: Record) -> list[str]:
 
 def one_line(record: Record) -> str:
     """Name a problem and its verdict in a line."""
-    numbers = " ".join(f"{key}={record[key]:.1e}" for key in ("gap", "bound", "condition") if record.get(key) is not None)
-    params = " ".join(f"{key}={value}" for key, value in record["params"].items())
-    size = f"{record['n']}x{record['d']}"
-    traits = ",".join(record["traits"])
-    what = ",".join(faults(record))
-    return f"{record['stream']} {record['seed']} {what}: {name_of(record)} {size} [{traits}] {record.get('status', '')} {numbers} {params}"
+    known = [key for key in ("gap", "bound", "condition") if record.get(key) is not None]
+    parts = [
+        f"{record['stream']} {record['seed']} {','.join(faults(record))}:",
+        f"{name_of(record)} {record['n']}x{record['d']} [{','.join(record['traits'])}]",
+        record.get("status", ""),
+        *(f"{key}={record[key]:.1e}" for key in known),
+        *(f"{key}={value}" for key, value in record["params"].items()),
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def _counts(title: str, records: list[Record], key: Callable[[Record], str]) -> str:
@@ -53,19 +56,25 @@ def _counts(title: str, records: list[Record], key: Callable[[Record], str]) -> 
     for record in records:
         table.setdefault(key(record), Counter()).update([record["verdict"]])
     columns = [verdict for verdict in VERDICTS if any(row[verdict] for row in table.values())]
-    rows = [[name, str(row.total()), *(str(row[verdict] or "") for verdict in columns)] for name, row in sorted(table.items())]
+    rows = [
+        [name, str(row.total()), *(str(row[verdict] or "") for verdict in columns)]
+        for name, row in sorted(table.items())
+    ]
     return _table([title, "problems", *columns], rows)
 
 
 def _undecided(records: list[Record]) -> str:
     """Share of the problems that were left undecided though they are not hard."""
-    easy = [r for r in records if r.get("condition") is not None and r["condition"] < _CONDITION and "status" in r]
+    easy = [
+        r for r in records if r.get("condition") is not None and r["condition"] < _CONDITION and "status" in r
+    ]
     easy = [r for r in easy if r["verdict"] != "not_counted"]
     undecided = [r for r in easy if "undecided" in faults(r)]
     share = len(undecided) / max(len(easy), 1)
     ways = Counter(f"{r['params']['solver']}: {r['status']}" for r in undecided)
     listed = ", ".join(f"{way} {count}" for way, count in ways.most_common())
-    return f"undecided below a condition number of {_CONDITION:.0e}: {len(undecided)} of {len(easy)}, {share:.2%} ({listed})"
+    count = f"{len(undecided)} of {len(easy)}, {share:.2%} ({listed})"
+    return f"undecided below a condition number of {_CONDITION:.0e}: {count}"
 
 
 def _seconds(records: list[Record]) -> str:

@@ -12,8 +12,11 @@ _HALF = arb(1) / 2
 _ZERO = arb(0)
 
 
-class Logistic:
+class _Logistic:
     """``log(1 + exp(-y m))``, labels -1 and 1."""
+
+    def __init__(self, epsilon: float) -> None:
+        del epsilon
 
     def value(self, m: arb, y: float) -> arb:
         a = m if y > 0 else -m
@@ -32,8 +35,11 @@ class Logistic:
         return _entropy([p, 1 - p])
 
 
-class Squared:
+class _Squared:
     """``(m - y)^2 / 2``."""
+
+    def __init__(self, epsilon: float) -> None:
+        del epsilon
 
     def value(self, m: arb, y: float) -> arb:
         return _HALF * (m - y) ** 2
@@ -49,8 +55,11 @@ class Squared:
         return c * (_HALF * c + y)
 
 
-class SquaredHinge:
+class _SquaredHinge:
     """``max(0, 1 - y m)^2 / 2``, labels -1 and 1."""
+
+    def __init__(self, epsilon: float) -> None:
+        del epsilon
 
     def _short(self, m: arb, y: float) -> arb:
         short = 1 - y * m
@@ -74,7 +83,7 @@ class SquaredHinge:
         return u * (_HALF * u - 1)
 
 
-class SquaredInterval:
+class _SquaredInterval:
     """``max(0, |m - y| - epsilon)^2 / 2``."""
 
     def __init__(self, epsilon: float) -> None:
@@ -97,8 +106,11 @@ class SquaredInterval:
         return c * (_HALF * c + y) + self.epsilon * abs(c)
 
 
-class Hinge:
+class _Hinge:
     """``max(0, 1 - y m)``, labels -1 and 1."""
+
+    def __init__(self, epsilon: float) -> None:
+        del epsilon
 
     def value(self, m: arb, y: float) -> arb:
         return (1 - y * m).nonnegative_part()
@@ -107,7 +119,7 @@ class Hinge:
         return y * c
 
 
-class Interval:
+class _Interval:
     """``max(0, |m - y| - epsilon)``."""
 
     def __init__(self, epsilon: float) -> None:
@@ -118,6 +130,16 @@ class Interval:
 
     def conjugate(self, c: arb, y: float) -> arb | None:
         return y * c + self.epsilon * abs(c)
+
+
+LOSSES = {
+    "logistic": _Logistic,
+    "squared": _Squared,
+    "squared_hinge": _SquaredHinge,
+    "squared_interval": _SquaredInterval,
+    "hinge": _Hinge,
+    "interval": _Interval,
+}
 
 
 def softmax_value(margins: Sequence[arb], label: int) -> arb:

@@ -137,7 +137,7 @@ class Worker:
 _SITE = ["-S"] if sys.flags.no_site else []  # a worker sees the packages that we see
 
 
-def _forward(stream: Any, put: Callable[[str], None]) -> None:  # noqa: ANN401
+def _forward(stream: Any, put: Callable[[str], None]) -> None:
     """Pass on lines; an empty one is the end."""
     with stream:
         for line in stream:
@@ -145,7 +145,7 @@ def _forward(stream: Any, put: Callable[[str], None]) -> None:  # noqa: ANN401
     put("")
 
 
-def _in_thread(function: Callable[..., None], *arguments: Any) -> threading.Thread:  # noqa: ANN401
+def _in_thread(function: Callable[..., None], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=function, args=arguments, daemon=True)
     thread.start()
     return thread

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from flint import arb, arb_mat, ctx
 
 from benchmarks.differential import face, rows
-from benchmarks.differential.exact import Exact, Vector, _column, _dot, _times
+from benchmarks.differential.exact import Exact, Vector, column, dot, times
 
 _MOST_STEPS = 400
 _DIGITS = 0.85  # share of the bits that the decrement must reach: what is left is rounding
@@ -52,7 +52,7 @@ class _Newton:
         for _ in range(_MOST_STEPS):
             gradient, H = self._derivatives(theta)
             v = self._step(gradient, H, "approx")
-            decrement = -sum((_dot(g, s) for g, s in zip(gradient, v, strict=True)), arb(0)).mid()
+            decrement = -sum((dot(g, s) for g, s in zip(gradient, v, strict=True)), arb(0)).mid()
             if not decrement > tiny * value or value < _NOTHING * at_zero:
                 theta = _along(theta, v, arb(1)) if self.switches else theta
                 break
@@ -76,7 +76,10 @@ class _Newton:
             loss, pairs = self.exact.loss, list(zip(margins[0], y, strict=True))
             return [[loss.slope(*pair) for pair in pairs]], [loss.curvature(*pair) for pair in pairs]
         p = [rows.softmax(m) for m in zip(*margins, strict=True)]
-        return [[row[k] - (1 if k == label else 0) for row, label in zip(p, y, strict=True)] for k in range(self.K)], p
+        return [
+            [row[k] - (1 if k == label else 0) for row, label in zip(p, y, strict=True)]
+            for k in range(self.K)
+        ], p
 
     def _hessian(self, curvature) -> arb_mat:
         """Hessian among the free coordinates."""
@@ -84,13 +87,10 @@ class _Newton:
         for k in range(self.K):
             for l in range(k, self.K):  # noqa: E741
                 full[k, l] = self._block(curvature, k, l)
-        return arb_mat([[full[min(k, l), max(k, l)][i, j] for l, j in self.index] for k, i in self.index])
+        return arb_mat([[full[min(k, m), max(k, m)][i, j] for m, j in self.index] for k, i in self.index])
 
     def _block(self, curvature, k: int, l: int) -> arb_mat:  # noqa: E741
-        if self.K == 1:
-            h = curvature
-        else:
-            h = [p[k] * ((1 if k == l else 0) - p[l]) for p in curvature]
+        h = curvature if self.K == 1 else [p[k] * ((1 if k == l else 0) - p[l]) for p in curvature]
         gram = self.exact.gram(h)
         return gram + self.exact.Q * self.exact.lam if k == l else gram
 
@@ -133,11 +133,13 @@ class _Newton:
         (m,), (along,) = self.exact.margins(theta), self.exact.margins(v)
         labels = self.exact.posed.y[0].tolist()
         bend = self.exact.lam * self.exact.form(v)
-        linear = self.exact.lam * (_column(theta[0]).transpose() * self.exact.Q * _column(v[0]))[0, 0]
+        linear = self.exact.lam * (column(theta[0]).transpose() * self.exact.Q * column(v[0]))[0, 0]
 
         def slope(t: arb) -> arb:
-            c = [self.exact.loss.slope((a + t * b).mid(), y) for a, b, y in zip(m, along, labels, strict=True)]
-            return (linear + t * bend + _dot(self.exact.t, _times(c, along))).mid()
+            c = [
+                self.exact.loss.slope((a + t * b).mid(), y) for a, b, y in zip(m, along, labels, strict=True)
+            ]
+            return (linear + t * bend + dot(self.exact.t, times(c, along))).mid()
 
         breaks = self._breaks(m, along, labels)
         low, high = 0, len(breaks)  # the slope is negative at breaks[low - 1] and not at breaks[high]
@@ -184,9 +186,12 @@ class _Newton:
     def _changed(self, slopes, curvature, along: list[Vector]) -> list[Vector]:
         if self.K == 1:
             return [[c + h * a for c, h, a in zip(slopes[0], curvature, along[0], strict=True)]]
-        means = [_dot(p, list(row)) for p, row in zip(curvature, zip(*along, strict=True), strict=True)]
+        means = [dot(p, list(row)) for p, row in zip(curvature, zip(*along, strict=True), strict=True)]
         return [
-            [c + p[k] * (a - mean) for c, p, a, mean in zip(slopes[k], curvature, along[k], means, strict=True)]
+            [
+                c + p[k] * (a - mean)
+                for c, p, a, mean in zip(slopes[k], curvature, along[k], means, strict=True)
+            ]
             for k in range(self.K)
         ]
 

@@ -32,7 +32,7 @@ def main() -> None:
         print(json.dumps({"event": "record", "record": record}, default=float), file=out)
 
 
-def facts(problem: Any) -> dict[str, Any]:  # noqa: ANN401
+def facts(problem: Any) -> dict[str, Any]:
     """What a record says about the problem itself."""
     return {
         "stream": problem.stream,
@@ -42,11 +42,13 @@ def facts(problem: Any) -> dict[str, Any]:  # noqa: ANN401
         "traits": list(problem.traits),
         "n": len(problem.X),
         "d": problem.X.shape[1],
-        "params": {key: str(value) if key == "class_weight" else value for key, value in problem.params.items()},
+        "params": {
+            key: str(value) if key == "class_weight" else value for key, value in problem.params.items()
+        },
     }
 
 
-def _function(name: str) -> Any:  # noqa: ANN401
+def _function(name: str) -> Any:
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
