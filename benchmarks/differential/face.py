@@ -76,7 +76,7 @@ def _derivatives(exact: Exact, face: Face, columns: list[list[Vector]]) -> tuple
     """Gradient and Hessian of the losses of a face."""
     labels = _labels(exact)
     steps, weighted, slopes = [], [], []
-    for (i, _, p), row in zip(face, columns, strict=True):
+    for (i, classes, p), row in zip(face, columns, strict=True):
         mean = [dot(p, list(column)) for column in zip(*row, strict=True)]
         for k, q, each in zip(classes, p, row, strict=True):
             centred = [a - b for a, b in zip(each, mean, strict=True)]

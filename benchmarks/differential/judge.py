@@ -27,6 +27,7 @@ VERDICTS = (
     "bound_violated",
     "refused_wrong",
     "estimate_low",
+    "ill_posed",
     "undecided",
     "not_counted",
     "refused_ok",
@@ -35,7 +36,8 @@ VERDICTS = (
 SILENT = ("CONVERGED", "FLOOR")
 _SLACK = 2.0**12  # factor within which a scale of a column may be taken differently from ours
 _NAMES = re.compile(r"\bcolumns?\b|\by\b")  # what a refusal must name
-_OBJECTIVE = 1e-9  # relative difference of the reported objective from the true one
+_SLACK_OF_SUMS = arb(1e-15)  # relative rounding error of an objective
+_OBJECTIVE = arb(1e-9)  # relative difference of the reported objective from the true one
 
 
 def fit(problem: Problem) -> Record:
@@ -105,21 +107,28 @@ def _faults(problem: Problem, posed: Posed, fitted: Record, reference: Reference
     found["gap"] = _ratio(gap, reference.scale)
     found["strict_gap"] = _ratio(gap, reference.value)
     found["bound"] = _ratio(arb(fitted["gap_bound"]), reference.scale)
-    return [name for name, holds in _checks(problem, fitted, reference, value, gap, silent) if holds]
+    allowed = 10 * problem.params["tol"] * reference.scale
+    far = silent and gap > allowed
+    if far and not reference.at_infinity and rounding_of_data(posed, reference) > gap:
+        plain = references.solve(posed, "large").value  # of what float64 makes of the same columns
+        return ["ill_posed"] if value - plain < allowed else ["wrong"]
+    holding = [name for name, holds in _checks(fitted, reference, value, gap) if holds]
+    return ["wrong", *holding] if far else holding
 
 
-def _checks(problem: Problem, fitted: Record, reference: Reference, value: arb, gap: arb, silent: bool):
-    tol = problem.params["tol"]
-    rounding = arb(1e-15) * (value + reference.scale)
-    yield "wrong", silent and gap > 10 * tol * reference.scale
-    yield "bound_violated", math.isnan(fitted["gap_bound"]) or gap > arb(fitted["gap_bound"])
-    converged = fitted["status"] == "CONVERGED"
-    yield "estimate_low", converged and gap > 10 * arb(fitted["gap_estimate"]) + rounding
+def _checks(fitted: Record, reference: Reference, value: arb, gap: arb):
+    """Verdicts on the evidence that came with the coefficients."""
+    converged, silent = fitted["status"] == "CONVERGED", fitted["status"] in SILENT and not fitted["warned"]
+    bound, estimate = arb(fitted["gap_bound"]), arb(fitted["gap_estimate"])
     off = abs(value - arb(fitted["objective"]))
-    yield "objective_off", off > arb(_OBJECTIVE) * (value + reference.scale) + arb(1e-14) * reference.at_zero
-    named = (
-        reference.at_infinity and fitted["warned"]
-    )  # there is no minimum to decide on, and a status said so
+    yield "bound_violated", bound.is_nan() or gap > bound
+    yield "estimate_low", converged and gap > 10 * estimate + _SLACK_OF_SUMS * (value + reference.scale)
+    yield (
+        "objective_off",
+        off > _OBJECTIVE * (value + reference.scale) + 10 * _SLACK_OF_SUMS * reference.at_zero,
+    )
+    # Where there is no minimum a status that says so has decided.
+    named = reference.at_infinity and fitted["warned"]
     yield "undecided", not silent and not converged and not named
 
 
@@ -127,12 +136,24 @@ def reason_to_refuse(posed: Posed, reference: Reference) -> str | None:
     """Name what is no normal float64: the objective, a coefficient, or the penalty of a scaled column."""
     if not (_is_normal(reference.value) and _is_normal(reference.at_zero)):
         return "objective"
-    if not all(_is_normal(w) for w in reference.coefs):
+    if not all(_is_normal(w) for row in reference.coefs for w in row):
         return "coefficient"
     scales = [arb(float(size)) for size in (*_sizes(posed.X), *_sizes(posed.X - posed.X[0])) if size > 0]
     if not all(_is_normal(reference.penalty / size**2) for size in scales):
         return "scaled penalty"
     return None
+
+
+def rounding_of_data(posed: Posed, reference: Reference) -> arb:
+    """By how much F at the minimum changes if every column changes by what float64 leaves out of it.
+
+    Where columns depend on each other up to that, the minimum is made of it: no gap below is anyone's fault.
+    """
+    spread = _sizes(posed.X - posed.X[0]) if posed.fit_intercept else _sizes(posed.X)
+    pairs = [(w, float(x)) for row in reference.coefs for w, x in zip(row[:-1], spread, strict=True)]
+    moved = sum((w * x for w, x in pairs), arb(0)) * arb(2) ** -53
+    slope = (2 * reference.value).sqrt() if posed.loss.startswith("squared") else arb(1)
+    return slope * moved + moved**2 / 2
 
 
 def _sizes(X: Array) -> Array:

@@ -31,8 +31,8 @@ class Reference:
         A point's objective, and what it may be above the infimum by (inf if unknown).
     at_zero : arb
         Objective of W = 0; of distances to targets with the means of these as intercepts.
-    largest_coefs : list of arb
-        Absolute values of W and b there.
+    coefs : list of list of arb
+        Absolute values of the weights and, last, the intercept of every output there.
     penalty : arb
         lam.
     condition : float
@@ -46,7 +46,7 @@ class Reference:
     value: arb
     error: arb
     at_zero: arb
-    coefs: list[arb]
+    coefs: list[list[arb]]
     penalty: arb
     condition: float
     at_infinity: bool
@@ -69,12 +69,12 @@ def _solve_small(posed: Posed) -> Reference:
     solved = [_solve_one(part) for part in parts]
     minima = [minimum for _, minimum in solved]
     at_precision(_PRECISIONS[0])
-    coefs = [w for exact, minimum in solved for v in minimum.theta for w in (*exact.weights(v), v[-1])]
+    coefs = [[*exact.weights(v), v[-1]] for exact, minimum in solved for v in minimum.theta]
     return Reference(
         value=sum((m.value for m in minima), arb(0)),
         error=sum((m.error for m in minima), arb(0)),
         at_zero=_at_zero(posed),
-        coefs=[abs(w) for w in coefs],
+        coefs=[[abs(w) for w in row] for row in coefs],
         penalty=solved[0][0].lam,
         condition=max(_condition(part, *found) for part, found in zip(parts, solved, strict=True)),
         at_infinity=any(exact.escapes(minimum.theta) for exact, minimum in solved),
