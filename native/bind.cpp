@@ -18,4 +18,5 @@ NB_MODULE(_native, m) {
   mezzotint::bind_halp(m);
   mezzotint::bind_zipml(m);
   mezzotint::bind_optim(m);
+  mezzotint::bind_checksum(m);
 }

@@ -64,5 +64,6 @@ void bind_dense(nb::module_& m);
 void bind_halp(nb::module_& m);
 void bind_zipml(nb::module_& m);
 void bind_optim(nb::module_& m);
+void bind_checksum(nb::module_& m);
 
 }  // namespace mezzotint

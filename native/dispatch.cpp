@@ -13,6 +13,7 @@ namespace mezzotint {
   extern const HalpKernels halp;           \
   extern const ZipmlKernels zipml;         \
   extern const OptimKernels optim;         \
+  extern const ChecksumKernels checksum;   \
   }
 MZ_DECLARE(isa_portable)
 #ifdef MZ_X86
@@ -29,14 +30,17 @@ struct Candidate {
 
 bool always() { return true; }
 #ifdef MZ_X86
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+         __builtin_cpu_supports("pclmul");
+}
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
-#define MZ_TABLE(label, ns) {label, &ns::packed, &ns::floats, &ns::dense, &ns::halp, &ns::zipml, &ns::optim}
+#define MZ_TABLE(label, ns) {label, &ns::packed, &ns::floats, &ns::dense, &ns::halp, &ns::zipml, &ns::optim, &ns::checksum}
 const Candidate candidates[] = {
     {MZ_TABLE("portable", isa_portable), always},
 #ifdef MZ_X86
@@ -89,7 +93,7 @@ std::vector<std::string> processor_features() {
 #ifdef MZ_X86
 #define MZ_FEATURE(f) if (__builtin_cpu_supports(f)) names.push_back(f);
   MZ_FEATURE("avx2") MZ_FEATURE("fma") MZ_FEATURE("f16c") MZ_FEATURE("avx512f") MZ_FEATURE("avx512bw")
-  MZ_FEATURE("avx512dq") MZ_FEATURE("avx512vl") MZ_FEATURE("avx512vnni")
+  MZ_FEATURE("avx512dq") MZ_FEATURE("avx512vl") MZ_FEATURE("avx512vnni") MZ_FEATURE("pclmul")
 #endif
   return names;
 }

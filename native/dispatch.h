@@ -16,6 +16,7 @@ struct DenseKernels;   // dense.h:  Gram matrix, Cholesky
 struct HalpKernels;    // halp.h:   minibatch steps on the integer offset
 struct ZipmlKernels;   // zipml.h:  minibatch steps of SGD in few bits
 struct OptimKernels;   // optim.h:  steps of optimizers with weights and states in few bits
+struct ChecksumKernels;  // checksum.h: CRC-32
 
 struct KernelTable {
   const char* name;
@@ -25,6 +26,7 @@ struct KernelTable {
   const HalpKernels* halp;
   const ZipmlKernels* zipml;
   const OptimKernels* optim;
+  const ChecksumKernels* checksum;
 };
 
 const KernelTable& active();                     // the table in use

@@ -144,7 +144,13 @@ def add_scaled(p, n_threads):
     return target
 
 
+def checksums(p, n_threads):
+    edges = np.linspace(0, len(p.codes), 40).astype(np.int64)
+    return native.checksums(p.codes, edges[:-1], edges[1:], n_threads=n_threads)
+
+
 OPERATIONS = [
+    checksums,
     column_scales,
     pack_rows,
     unpack_rows,

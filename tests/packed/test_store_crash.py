@@ -137,7 +137,7 @@ def test_two_writers_do_not_meet(X, options, tmp_path):
         patch.setattr(StoreWriter, "note", meddling)
         patch.setattr(store_format, "_BLOCK_BITS", 2**16)
         mz.pack_file(X, tmp_path / "rows", **options)
-    assert mz.open(tmp_path / "rows", verify=True).shape == X.shape
+    assert mz.open(tmp_path / "rows", verify="all").shape == X.shape
 
 
 def test_where_names_cannot_be_exchanged_the_old_store_steps_aside(
@@ -209,7 +209,7 @@ def test_a_kill_at_any_moment_leaves_the_old_store_or_one_to_continue(X, options
         assert run.returncode in (-signal.SIGKILL, 0), (at, run.stderr)
         left = {name: content for name, content in files_of(store).items() if name != "journal"}
         assert left in (old, expected), at
-        mz.open(store, verify=True)
+        mz.open(store, verify="all")
         mz.pack_file(X, store, **options)
         assert files_of(store) == expected, at
         assert not (tmp_path / "rows.partial").exists(), at

@@ -1,5 +1,6 @@
 """Checks and calls of the compiled kernels; same functions as mezzotint.kernels.reference."""
 
+from mezzotint.kernels.native_checksum import *  # noqa: F403
 from mezzotint.kernels.native_dense import *  # noqa: F403
 from mezzotint.kernels.native_floats import *  # noqa: F403
 from mezzotint.kernels.native_halp import *  # noqa: F403

@@ -1,6 +1,5 @@
 """How far a point can be from the optimum: an estimate and a rigorous bound."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +8,24 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops
 from mezzotint.linear.design import Design
 from mezzotint.linear.model import InnerModel, RowBuffers, average_curvature
-from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, fixed_sum
+from mezzotint.linear.objective import (
+    Coef,
+    Evaluation,
+    Evaluator,
+    Problem,
+    centred_over_classes,
+    dot,
+    fixed_sum,
+)
 from mezzotint.linear.pcg import Preconditioner, StopRule, newton_step
 
 _SLACK = 1e-15  # relative rounding error of the objective itself
+_EPS = float(np.finfo(np.float64).eps)
+_ROUNDINGS = 8.0  # of a sum over rows, relative to what it adds up
+_LEAST = 5e-324  # a gap below it is no float64, and a bound rounds up
+_NEAR = 0.1  # change of a margin within which curvatures are what they are here
+_SQUARED = 8  # times that a power is squared
+_MOST_GROWTH = 1e100
 _TO_A_TENTH = StopRule(relative=0.1, absolute=0.0, max_iterations=30, guard=0.0)
 
 
@@ -25,24 +38,70 @@ class Certificate:
     coef_bound: float
 
 
-def certify(problem: Problem, point: Evaluation, gap_estimate: float) -> Certificate:
+def certify(
+    problem: Problem, point: Evaluation, gap_estimate: float, curvature: NDArray[np.float64] | None
+) -> Certificate:
     """Bound ``F - F*`` and ``|w - w*|`` from the exact gradient.
 
     With the intercept minimised out, ``G(w) = min_b F(w, b)`` is lam-strongly convex, so
-    ``G - G* <= |grad G|^2 / (2 lam)`` and ``|w - w*| <= |grad G| / lam``. Call it at a point from
-    `with_best_intercept`, where ``grad G`` is the gradient of F in w. Both bounds hold up to the
-    rounding of float64 (a slack of 1e-15 |F| is added); they are inf without a penalty.
+    ``G - G* <= |grad G|^2 / (2 lam)`` and ``|w - w*| <= |grad G| / lam``. At a point from
+    `with_best_intercept` ``grad G`` is the gradient of F in w, up to what the slope g_b that is left in the
+    intercept accounts for: it moves each component by at most ``|g_b| max_i |x_ij|``, and F by
+    ``g_b^2 / h`` at most, h half the curvature in the intercept. Both are added, as is what rounding can
+    have done to the sums of the gradient. Without a penalty, and where nothing curves F in the
+    intercept although it slopes, there is no bound: inf.
+
+    Parameters
+    ----------
+    problem : Problem
+    point : Evaluation
+    gap_estimate : float
+    curvature : ndarray of float64, shape (K, K), or None
+        Of F in the intercepts at this point; None without an intercept.
     """
-    gap_estimate = max(gap_estimate, 0.0)
+    gap_estimate = max(gap_estimate, 0.0) + _SLACK * abs(point.value)
+    nowhere = Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
     if problem.penalty <= 0:
-        return Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
-    gradient = np.ascontiguousarray(point.gradient[:, :-1])
-    squared = dot(gradient, gradient)
-    return Certificate(
-        gap_estimate=gap_estimate,
-        gap_bound=squared / (2 * problem.penalty) + _SLACK * abs(point.value),
-        coef_bound=float(np.sqrt(squared)) / problem.penalty,
-    )
+        return nowhere
+    slope = np.ascontiguousarray(point.gradient[:, -1])
+    left = 0.0 if curvature is None else _left_in_intercepts(curvature, slope)
+    if not np.isfinite(left):
+        return nowhere
+    moved = np.abs(slope)[:, None] * problem.extent.magnitude + _rounding(problem, point)
+    gradient = np.abs(point.gradient[:, :-1]) + moved
+    with np.errstate(over="ignore"):  # no float64 is large enough: inf says so
+        units = gradient / np.sqrt(2.0 * problem.penalties)
+        posed = gradient if problem.frame is None else np.ldexp(gradient, problem.frame.exponent)
+        return Certificate(
+            gap_estimate=gap_estimate,
+            gap_bound=dot(units, units) + left + _SLACK * abs(point.value) + _LEAST,
+            coef_bound=float(np.sqrt(dot(posed, posed)) / problem.penalty),
+        )
+
+
+def _rounding(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
+    """How far rounding can have moved the components of a gradient, shape (K, d) or (d,).
+
+    The terms of a sum are slopes times values; a slope is as wrong as its margin is, times the curvature.
+    Of logistic losses slopes and curvatures are at most the losses themselves.
+    """
+    size = problem.extent.magnitude
+    smooth = problem.loss in ("logistic", "softmax")
+    slopes = min(abs(point.value), 1.0) if smooth else np.sqrt(2.0 * abs(point.value))
+    margins = (np.abs(point.coef[:, :-1]) * size).sum(axis=1) + np.abs(point.coef[:, -1])
+    wrong: NDArray[np.float64] = slopes + (slopes if smooth else 1.0) * margins
+    return _ROUNDINGS * _EPS * wrong[:, None] * size
+
+
+def _left_in_intercepts(curvature: NDArray[np.float64], slope: NDArray[np.float64]) -> float:
+    """How far F can be above its minimum over the intercepts; inf if that cannot be told."""
+    if not slope.any():
+        return 0.0
+    step = _newton_step_in_intercepts(curvature, slope)
+    fall = -dot(step, slope)
+    curved = bool((np.diagonal(curvature) > 0).all())
+    near = bool(np.abs(step).max() <= _NEAR) and fall >= 0.0
+    return 2.0 * fall if curved and near else float("inf")
 
 
 def certify_at_best_intercept(
@@ -50,20 +109,23 @@ def certify_at_best_intercept(
     point: Evaluation,
     gap_estimate: float,
     buffers: RowBuffers,
-    evaluate: Callable[[Coef], Evaluation],
+    evaluate: Evaluator,
 ) -> tuple[Evaluation, Certificate]:
     """Minimise the intercept exactly, then certify there; returns the last point with its certificate.
 
-    Without curvature the step in the intercept may fail: then the point stays and the bounds are inf.
+    Without curvature the step in the intercept may fail: then the point stays as it is. Classes are
+    made to sum to zero first.
     """
-    if problem.fit_intercept and problem.penalty > 0:
-        best = with_best_intercept(problem, point, buffers)
-        if best is not None:
-            shifted = evaluate(best)
-            if not shifted.value <= point.value + _SLACK * abs(point.value):
-                return point, Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
+    point = centred_over_classes(problem, point)
+    if not problem.fit_intercept or problem.penalty <= 0:
+        return point, certify(problem, point, gap_estimate, None)
+    best = with_best_intercept(problem, point, buffers)
+    if best is not None:
+        shifted = evaluate(best, point)
+        if shifted.value <= point.value + _SLACK * abs(point.value):
             point = shifted
-    return point, certify(problem, point, gap_estimate)
+    curvature = average_curvature(problem, _rows_at(problem, point, np.zeros(problem.n_outputs), buffers))
+    return point, certify(problem, point, gap_estimate, curvature)
 
 
 def measured_decrement(
@@ -71,10 +133,11 @@ def measured_decrement(
 ) -> float:
     """Return ``g H^-1 g`` with the curvature of the coarse data, by PCG to about a tenth, from below.
 
-    Half of it estimates ``F - F*`` where a row sample's word would not do. `buffers` are overwritten.
+    Half of it estimates ``F - F*`` where a row sample's word would not do; inf if PCG does not get so far.
+    `buffers` are overwritten: the margins of the step ``-H^-1 g`` are left in `eta`.
     """
     model = InnerModel(problem, design, centre, buffers, None)
-    return newton_step(
+    step = newton_step(
         model.hessian_product,
         metric,
         model.gradient,
@@ -82,7 +145,26 @@ def measured_decrement(
         buffers.eta,
         buffers.scratch,
         problem.n_threads,
-    ).decrement
+    )
+    return step.decrement if step.solved else float("inf")
+
+
+def growth_within(loss: str, change: float) -> float:
+    """How much curvature can change while no margin changes by more than `change`: e to that, or more.
+
+    The third derivative of logistic losses is at most the second (of softmax, twice that between two
+    classes): where the Newton step reaches further than 1, its decrement says little about the gap.
+
+    References
+    ----------
+    F. Bach, "Self-concordant analysis for logistic regression", Electronic Journal of Statistics 4, 2010.
+    """
+    if loss not in ("logistic", "softmax"):
+        return 1.0
+    power: float = 1.0 + (2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED
+    for _ in range(_SQUARED):  # (1 + x / 256)^256, with the same bits everywhere
+        power = min(power * power, _MOST_GROWTH)
+    return power
 
 
 def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers) -> Coef | None:
@@ -93,15 +175,19 @@ def with_best_intercept(problem: Problem, point: Evaluation, buffers: RowBuffers
     """
     shift = np.zeros(problem.n_outputs)
     change = np.zeros(problem.n_outputs)  # of dF/db, by the shift
+    enough = 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max())
     for _ in range(4):
         curvature = average_curvature(problem, _rows_at(problem, point, shift, buffers))
-        step = _newton_step_in_intercepts(curvature, point.gradient[:, -1] + change)
-        shift = shift + step
-        if np.abs(step).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
+        # The shift is what the rows see of it, a float32.
+        moved = (shift + _newton_step_in_intercepts(curvature, point.gradient[:, -1] + change)).astype(
+            np.float32
+        )
+        step, shift = moved - shift, moved.astype(np.float64)
+        if np.abs(step).max() <= enough:
             break
         _rows_at(problem, point, shift, buffers)
         change = np.array([fixed_sum(c) for c in buffers.scratch]) / problem.total_weight
-    if np.abs(shift).max() <= 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max()):
+    if np.abs(shift).max() <= enough or not np.isfinite(shift).all():
         return None
     coef = point.coef.copy()
     coef[:, -1] += shift

@@ -19,9 +19,20 @@ from mezzotint.linear.objective import Coef, dot, fixed_sum
 from mezzotint.packed import Source
 
 Array = NDArray[np.float64]
+Penalty = float | NDArray[np.float64]  # the same for all columns, or of each
 
 _JITTER = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}  # on a unit diagonal
+_MOST_JITTER = 10.0  # more than any matrix of finite numbers with a unit diagonal can need
+_WELL_POSED = 1e-11  # least squared pivot, on a unit diagonal, that the jitter does not show in
+# Of the largest diagonal: below it what is added drowns in rounding, and ``(r - B^T ...) / rho`` cancels.
+_LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-14}
+_RELIABLE_RHO = 1e-10  # and below which it costs many of the digits of a step
 _CHUNK_VALUES = 2**22  # centred at a time
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+class NotFinite(ArithmeticError):
+    """A curvature matrix holds NaN or infinity: columns reach further than was known."""
 
 
 class Grams(Protocol):
@@ -35,6 +46,10 @@ class Factors(Protocol):
     """G factors and their ``m = A^T omega``, shape (G, d) (zeros without an intercept)."""
 
     m: Array
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether these are factors of G_k itself: nothing that matters was added to them."""
 
     def solve(self, r: Coef) -> Coef:
         """Solve with r of shape (K, d), row k by factor ``k * G // K``."""
@@ -88,12 +103,12 @@ class CentredRows:
 class CholeskyGrams:
     """At least as many rows as columns: G_k is d x d and factorised itself."""
 
-    def __init__(self, rows: CentredRows, penalty: float, n_threads: int) -> None:
+    def __init__(self, rows: CentredRows, penalty: Penalty, n_threads: int) -> None:
         self._rows = rows
         self._penalty = penalty
         self._threads = n_threads
 
-    def factor(self, omega: Array, beta: Array | None) -> "_CholeskyFactors":
+    def factor(self, omega: Array, beta: Array | None) -> "CholeskyFactors":
         """See `Grams.factor`."""
         d = self._rows.n_columns
         g = np.zeros((len(omega), d, d), self._rows.dtype)
@@ -107,11 +122,11 @@ class CholeskyGrams:
         for k, matrix in enumerate(g):
             if beta is not None:
                 matrix -= np.multiply.outer(m[k], m[k] / beta[k]).astype(g.dtype)
-            matrix[np.diag_indices(d)] += g.dtype.type(self._penalty)
-        return _CholeskyFactors(g, m, self._threads)
+            matrix[np.diag_indices(d)] += np.asarray(self._penalty, g.dtype)
+        return CholeskyFactors(g, m, self._threads)
 
 
-class _CholeskyFactors:
+class CholeskyFactors:
     """Cholesky factors of semidefinite matrices, scaled to unit diagonal (float32 is then enough)."""
 
     def __init__(self, g: NDArray[Any], m: Array, n_threads: int) -> None:
@@ -120,29 +135,48 @@ class _CholeskyFactors:
         self._factors = g
         self._threads = worthwhile(n_threads, g.size)
         self._j = np.empty(g.shape[:2])
+        least = np.inf
         for matrix, j in zip(g, self._j, strict=True):
-            j[:] = 1.0 / np.sqrt(np.maximum(np.diagonal(matrix).astype(np.float64), 1e-30))
+            j[:] = _unit_scale(np.diagonal(matrix).astype(np.float64))
             scale = j.astype(g.dtype)
             matrix *= scale
             matrix *= scale[:, None]
             matrix[:] = cholesky_with_jitter(matrix, n_threads)
+            least = min(least, float(np.diagonal(matrix).min()) ** 2)
+        self.is_exact = g.dtype == np.float64 and least > _WELL_POSED
 
     def solve(self, r: Coef) -> Coef:
+        """See `Factors.solve`."""
         j = self._j[factor_of(len(r), len(self._j))]
         x: Coef = ops().cholesky_solve(self._factors, r * j, n_threads=self._threads)
         return x * j
 
 
+def _unit_scale(diagonal: Array) -> Array:
+    """Return ``1 / sqrt(diagonal)``; columns without any curvature count as average ones."""
+    curved = diagonal > 0
+    average = fixed_sum(diagonal[curved]) / max(1, int(np.count_nonzero(curved))) or 1.0
+    scale: Array = 1.0 / np.sqrt(np.where(curved, diagonal, average))
+    return scale
+
+
 def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> NDArray[Any]:
-    """Factor a symmetric matrix with unit-size diagonal, adding more to it until it is positive definite."""
+    """Factor a symmetric matrix with unit-size diagonal, adding more to it until it is positive definite.
+
+    Raises
+    ------
+    NotFinite
+        If the matrix holds NaN or infinity, which no addition cures.
+    """
     jitter = _JITTER[m.dtype]
     diagonal = np.diag_indices_from(m)
-    while True:
+    while jitter < _MOST_JITTER:
         factor = m.copy()
         factor[diagonal] += m.dtype.type(jitter)
         if ops().cholesky(factor, n_threads=worthwhile(n_threads, len(m) ** 3 / 6)) < 0:
             return factor
         jitter *= 10
+    raise NotFinite("the curvature of the sampled rows is not finite")
 
 
 class WoodburyGrams:
@@ -152,38 +186,67 @@ class WoodburyGrams:
     rho = lam + energy of held-out rows outside the span of A, spread over min(S, d - S) directions.
     """
 
-    def __init__(self, rows: NDArray[Any], penalty: float, held: NDArray[Any] | None, n_threads: int) -> None:
+    def __init__(
+        self, rows: NDArray[Any], penalty: Penalty, held: NDArray[Any] | None, n_threads: int
+    ) -> None:
         self._rows = rows
         self._penalty = penalty
         self._threads = n_threads
         self._k = _inner_products(rows, n_threads)
         self._energy = 0.0 if held is None else _energy_outside(rows, held, self._k, n_threads)
 
-    def factor(self, omega: Array, beta: Array | None) -> "_WoodburyFactors":
+    def factor(self, omega: Array, beta: Array | None) -> Factors:
         """See `Grams.factor`."""
-        root = np.sqrt(omega)
-        unit = None if beta is None else root / np.sqrt(beta)[:, None]
-        rho = np.array([self._penalty + self._energy * fixed_sum(row) for row in omega])
-        inner = np.empty((len(omega), *self._k.shape), self._k.dtype)
-        for k, matrix in enumerate(inner):
-            matrix[:] = self._inner(root[k], None if unit is None else unit[k], rho[k])
-        m = np.zeros((len(omega), self._rows.shape[1]))
-        if beta is not None:
-            m = _times_transposed(self._rows, omega, self._threads)
-        factors = _CholeskyFactors(inner, m, self._threads)
-        return _WoodburyFactors(self._rows, root, unit, rho, factors, self._threads)
+        outside = np.array([self._energy * fixed_sum(row) for row in omega])
+        if np.ndim(self._penalty):
+            rho = np.asarray(self._penalty) + outside[:, None]
+            each = [
+                self._in_units_of(r, omega[[k]], beta if beta is None else beta[[k]])
+                for k, r in enumerate(rho)
+            ]
+            return _SeparateFactors(each)
+        return _woodbury(self._rows, self._k, omega, beta, self._penalty + outside, self._threads)
 
-    def _inner(self, root: Array, unit: Array | None, rho: float) -> NDArray[Any]:
-        """Return ``B B^T + rho I``."""
-        e = root.astype(self._k.dtype)
-        inner: NDArray[Any] = self._k * e
-        inner *= e[:, None]
-        if unit is not None:
-            inner = _project_both_sides(inner, unit)
-        diagonal = np.diag_indices_from(inner)
-        rounding = 1e-7 * float(inner[diagonal].max()) if inner.dtype == np.float32 else 0.0
-        inner[diagonal] += inner.dtype.type(max(rho, rounding))
-        return inner
+    def _in_units_of(self, rho: Array, omega: Array, beta: Array | None) -> "_UnitFactors":
+        """Factor of one G_k with a penalty for each column: of columns over the roots of theirs."""
+        largest = self._k[np.diag_indices_from(self._k)].max() * omega.max(initial=0.0)
+        least = _LEAST_RHO[self._k.dtype] * float(largest)
+        unit = 1.0 / np.sqrt(np.maximum(rho, max(least, _TINY)))
+        rows = (self._rows * unit).astype(self._rows.dtype)
+        k = _inner_products(rows, self._threads)
+        return _UnitFactors(unit, _woodbury(rows, k, omega, beta, np.ones(1), self._threads))
+
+
+def _woodbury(
+    rows: NDArray[Any], k: NDArray[Any], omega: Array, beta: Array | None, rho: Array, n_threads: int
+) -> "_WoodburyFactors":
+    """Factors for ``k = A A^T`` of the rows A."""
+    root = np.sqrt(omega)
+    unit = None if beta is None else root / np.sqrt(beta)[:, None]
+    inner = np.empty((len(omega), *k.shape), k.dtype)
+    shifts, reliable = rho.copy(), True
+    for i, matrix in enumerate(inner):
+        matrix[:] = _weighted(k, root[i], None if unit is None else unit[i])
+        diagonal = np.diag_indices_from(matrix)
+        largest = float(matrix[diagonal].max())
+        least = _LEAST_RHO[matrix.dtype] * largest
+        reliable &= bool(rho[i] >= _RELIABLE_RHO * largest)
+        if matrix.dtype == np.float64 or rho[i] == 0:  # what is divided by is then what was added
+            shifts[i] = max(rho[i], least) or 1.0
+        matrix[diagonal] += matrix.dtype.type(max(shifts[i], least))
+    m = np.zeros((len(omega), rows.shape[1]))
+    if beta is not None:
+        m = _times_transposed(rows, omega, n_threads)
+    factors = CholeskyFactors(inner, m, n_threads)
+    return _WoodburyFactors(rows, root, unit, shifts, factors, reliable, n_threads)
+
+
+def _weighted(k: NDArray[Any], root: Array, unit: Array | None) -> NDArray[Any]:
+    """Return ``B B^T``."""
+    e = root.astype(k.dtype)
+    inner: NDArray[Any] = k * e
+    inner *= e[:, None]
+    return inner if unit is None else _project_both_sides(inner, unit)
 
 
 class _WoodburyFactors:
@@ -195,10 +258,12 @@ class _WoodburyFactors:
         root: Array,
         unit: Array | None,
         rho: Array,
-        inner: _CholeskyFactors,
+        inner: CholeskyFactors,
+        is_exact: bool,
         n_threads: int,
     ) -> None:
         self.m = inner.m
+        self.is_exact = is_exact and inner.is_exact
         self._rows, self._root, self._unit, self._rho = rows, root, unit, rho
         self._inner = inner
         self._threads = n_threads
@@ -212,6 +277,32 @@ class _WoodburyFactors:
         back = _times_transposed(self._rows, root * t, self._threads)
         result: Coef = (r - back) / self._rho[member, None]
         return result
+
+
+class _UnitFactors:
+    """Factors of columns in units of their own."""
+
+    def __init__(self, unit: Array, factors: _WoodburyFactors) -> None:
+        self._unit, self._factors = unit, factors
+        self.m = factors.m / unit
+        self.is_exact = factors.is_exact
+
+    def solve(self, r: Coef) -> Coef:
+        out: Coef = self._factors.solve(r * self._unit) * self._unit
+        return out
+
+
+class _SeparateFactors:
+    """One factor after the other."""
+
+    def __init__(self, factors: list[_UnitFactors]) -> None:
+        self._factors = factors
+        self.m = np.concatenate([each.m for each in factors])
+        self.is_exact = all(each.is_exact for each in factors)
+
+    def solve(self, r: Coef) -> Coef:
+        member = factor_of(len(r), len(self._factors))
+        return np.concatenate([self._factors[m].solve(r[[k]]) for k, m in enumerate(member.tolist())])
 
 
 def _without(unit: Array | None, t: Array) -> Array:

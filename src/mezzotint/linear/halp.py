@@ -19,17 +19,19 @@ from mezzotint.errors import ParameterError
 from mezzotint.kernels import ops
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import ROW_GROUP
-from mezzotint.linear.certificate import certify_at_best_intercept, measured_decrement
+from mezzotint.linear.certificate import certify_at_best_intercept, growth_within, measured_decrement
 from mezzotint.linear.design import Coef, design_of
 from mezzotint.linear.halp_pace import Coordinates, Pace, coordinates_of
 from mezzotint.linear.metric import Metric
-from mezzotint.linear.model import RowBuffers
-from mezzotint.linear.objective import Evaluation, Problem, dot, norm
+from mezzotint.linear.model import RowBuffers, reach
+from mezzotint.linear.objective import LEAST_SCALE, Evaluation, Evaluator, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, sample_size
 from mezzotint.packed import PackedMatrix
-from mezzotint.random import integers, permutation
+from mezzotint.random import integers, permutation, sample_rows
 
+_UNIT_ROWS = 4096  # that the units of float columns are taken from
+_UNIT_STREAM = 0x756E6974  # "unit": random bits that draw them
 _ORDER_STREAM = 0x6F726465  # "orde": random bits of the visiting order
 _RANGE = 8.0  # first range of a grid, in longest first steps; it doubles whenever an offset saturates
 _OFFSET_LIMIT = 127
@@ -164,7 +166,8 @@ class _FloatEpochs:
         if problem.packed is not None:
             self.unit = problem.packed.scale
         else:
-            rows = np.arange(0, len(self._x), max(1, len(self._x) // 4096))
+            n = len(self._x)
+            rows = np.sort(sample_rows(seed, n, min(n, _UNIT_ROWS), stream=_UNIT_STREAM))
             self.unit = ops().column_scales(self._x[rows], 8, n_threads=problem.n_threads)[1]
         self.n_passes = 0
         self.pass_bytes = self._x.nbytes
@@ -210,16 +213,13 @@ class _Halp:
         self._data = data
         self._tol, self._max_iter, self._seed = tol, max_iter, seed
         self._keep_coef, self._report = keep_coef, report
-        self._phi = np.empty((problem.n_outputs, problem.n_rows))
+        self._evaluate = Evaluator(problem)
         self._trace: list[Iteration] = []
-        self._exact_passes = 0
         self._coordinates: Coordinates = coordinates_of(problem, data.unit, seed)
         self._pace = Pace(problem.n_rows, self._coordinates)
         self._tiles = permutation(seed, -(-problem.n_rows // ROW_GROUP), stream=_ORDER_STREAM)
         self._passes = self._steps = 0
-        zero = np.zeros_like(self._phi)
-        at_zero = float(ops().loss_sum(problem.loss, zero, problem.y, problem.weights)) / problem.total_weight
-        self._scale_floor = 1e-6 * at_zero
+        self._scale_floor = LEAST_SCALE * self._evaluate.objective_at_zero()
 
     # ---- the outer loop
 
@@ -230,8 +230,10 @@ class _Halp:
         status, stalls, n_iter = Status.ITERATION_LIMIT, 0, 0
         while True:
             if gap <= self._tol / _SAFETY * self._scale(centre) and (n_iter or gap == 0):
-                status = Status.CONVERGED
-                break
+                gap = self._measured_gap(centre)
+                if gap <= self._tol * self._scale(centre):
+                    status = Status.CONVERGED
+                    break
             if stalls >= _MOST_STALLS:
                 at_floor = gap <= _FLOOR * self._scale(centre)
                 status = Status.FLOOR if at_floor else Status.STALLED
@@ -244,7 +246,7 @@ class _Halp:
             stalls = stalls + 1 if centre.value >= before - 1e-15 * abs(before) else 0
             gap = max(self._pace.gap, self._least_gap(centre))
             self._record(centre, gap)
-        return self._finish(centre, status, n_iter)
+        return self._finish(centre, status, n_iter, gap)
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
         """One epoch, and the longest part of its move that the exact objective accepts."""
@@ -256,7 +258,7 @@ class _Halp:
         before = dot(centre.gradient, move)
         length = 1.0
         for trial in range(_MOST_TRIALS):
-            point = self._evaluate(centre.coef + length * move)
+            point = self._evaluate(centre.coef + length * move, centre)
             after = dot(point.gradient, move)
             if self._accepts(centre, point):
                 self._pace.moved(before, after, length, trials=trial)
@@ -264,7 +266,7 @@ class _Halp:
             # The slopes at both ends tell where the objective is least.
             length *= min(0.5, max(0.1, before / (before - after))) if after > 0 > before else 0.5
         self._pace.diverged()
-        return self._evaluate(centre.coef)
+        return centre
 
     def _accepts(self, centre: Evaluation, point: Evaluation) -> bool:
         if point.value <= centre.value:
@@ -305,10 +307,6 @@ class _Halp:
 
     # ---- pieces
 
-    def _evaluate(self, coef: Coef) -> Evaluation:
-        self._exact_passes += 1
-        return self.problem.evaluate(coef, self._phi)
-
     def _scale(self, centre: Evaluation) -> float:
         return max(abs(centre.value), self._scale_floor)
 
@@ -316,19 +314,20 @@ class _Halp:
         """A lower bound of F - F*: what a step of length 1/L on every coordinate would gain."""
         return self._coordinates.least_gap(self._coordinates.gradient(centre.gradient))
 
-    def _measured_gap(self, centre: Evaluation, buffers: RowBuffers) -> float:
+    def _measured_gap(self, centre: Evaluation) -> float:
         """Newton's decrement, as the newton solver reports it: the pace of epochs errs by more."""
         problem = self.problem
         size = sample_size(problem.n_rows, problem.n_columns, self._data.bits, problem.n_blocks)
         metric = Metric(problem, draw_sample(problem, size, self._seed), seed=self._seed, exact=False)
         if not metric.resample_if_poor(centre):
             metric.build_at_centre(centre)
-        sampled = metric.squared_norm(centre.gradient)
-        return 0.5 * max(sampled, measured_decrement(problem, design_of(problem), metric, centre, buffers))
+        sampled, buffers = metric.squared_norm(centre.gradient), RowBuffers.of(problem)
+        measured = measured_decrement(problem, design_of(problem), metric, centre, buffers)
+        return 0.5 * max(sampled, measured) * growth_within(problem.loss, reach(buffers.eta))
 
     def _record(self, centre: Evaluation, gap: float) -> None:
         n, d = self.problem.source.shape
-        exact_bytes = self._exact_passes * n * d * self.problem.source.dtype.itemsize
+        exact_bytes = self._evaluate.n_passes * n * d * self.problem.source.dtype.itemsize
         iteration = Iteration(
             objective=centre.value,
             gradient_norm=norm(centre.gradient),
@@ -341,13 +340,8 @@ class _Halp:
         if self._report is not None:
             self._report(len(self._trace), iteration)
 
-    def _finish(self, centre: Evaluation, status: Status, n_iter: int) -> Result:
+    def _finish(self, centre: Evaluation, status: Status, n_iter: int, gap: float) -> Result:
         buffers = RowBuffers.of(self.problem)
-        gap = (
-            self._measured_gap(centre, buffers)
-            if status is Status.CONVERGED
-            else self._trace[-1].gap_estimate
-        )
         centre, certificate = certify_at_best_intercept(self.problem, centre, gap, buffers, self._evaluate)
         return Result(
             coef=centre.coef,
@@ -359,6 +353,6 @@ class _Halp:
             solver=self._data.name,
             n_iter=n_iter,
             trace=tuple(self._trace),
-            exact_passes=self._exact_passes,
+            exact_passes=self._evaluate.n_passes,
             packed_passes=self._data.n_passes if self._data.bits < 32 else 0,
         )

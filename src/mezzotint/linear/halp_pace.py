@@ -127,7 +127,7 @@ def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
     return Coordinates(
         centre=centre,
         unit=unit,
-        penalty=np.where(unit > 0, problem.penalty / squared, 0.0),
+        penalty=np.where(unit > 0, problem.curvatures / squared, 0.0),
         smooth=max(largest, 1e-12),
         smooth_row=max(rows + largest, 1e-12),
         constant=constant,

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
 from mezzotint.kernels.threads import worthwhile
+from mezzotint.linear.coupled import CoupledCurvature, remainders
 from mezzotint.linear.design import FloatDesign
 from mezzotint.linear.objective import Coef, Evaluation, Problem, dot, fixed_sum
 from mezzotint.linear.pcg import NewtonStep
@@ -12,6 +13,7 @@ from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.sample import RowSample, candidate_rows, draw_by_curvature
 
 _WORN = 0.5  # share of its curvature at the last build below which a row makes M worn out
+_GROWN = 4.0  # an output's curvature, relative to that at the last build, that makes M worn out
 _SWITCHED = 0.3  # the same for piecewise losses: share of an output's curvature that came or went
 _EFFECTIVE = 0.6  # effective share of a sample below which it is drawn anew
 _FLOPS_PER_BYTE = 2.4  # multiply-adds a core does while it reads a byte
@@ -28,29 +30,24 @@ class Metric:
         For drawing rows anew.
     exact : bool
         The sample is all rows and M the Hessian's diagonal blocks in float64.
+    coupled : bool
+        The sample is all rows and M the whole Hessian of a multinomial problem.
     """
 
-    def __init__(self, problem: Problem, sample: RowSample, *, seed: int, exact: bool) -> None:
+    def __init__(
+        self, problem: Problem, sample: RowSample, *, seed: int, exact: bool, coupled: bool = False
+    ) -> None:
         self._problem = problem
         self._seed = seed
         self._exact = exact
+        self._coupled = coupled
         self.n_builds = 0
         self._take(sample)
 
     def _take(self, sample: RowSample) -> None:
         self._sample = sample
         self._design = FloatDesign(sample.source, self._problem.n_threads)
-        self._curvature = SampleCurvature(
-            sample.source,
-            sample.weights,
-            sample.total,
-            self._problem.penalty,
-            fit_intercept=self._problem.fit_intercept,
-            held_out=sample.held_out,
-            coupled=self._problem.loss == "softmax",
-            exact=self._exact,
-            n_threads=self._problem.n_threads,
-        )
+        self._curvature = self._curvature_of(sample)
         self._built_at: NDArray[np.float64] | None = None
         self._fresh_rate = np.inf  # PCG iterations per decade right after a build
         self._just_built = False
@@ -58,16 +55,30 @@ class Metric:
         self._solution = np.zeros((0, 0))
         self.has_moved = False  # whether the solver has moved since the last build
 
+    def _curvature_of(self, sample: RowSample) -> SampleCurvature | CoupledCurvature:
+        problem = self._problem
+        parts = (sample.source, sample.weights, sample.total, problem.curvatures)
+        if self._coupled:
+            return CoupledCurvature(*parts, fit_intercept=problem.fit_intercept, n_threads=problem.n_threads)
+        return SampleCurvature(
+            *parts,
+            fit_intercept=problem.fit_intercept,
+            held_out=sample.held_out,
+            coupled=problem.loss == "softmax",
+            exact=self._exact,
+            n_threads=problem.n_threads,
+        )
+
     @property
     def is_faithful(self) -> bool:
         """Whether ``g M^-1 g`` can be taken for ``g H^-1 g``: only if M is H.
 
         A sampled row that is alone in some direction (a rare column) stands for many that are not there,
-        blocks know nothing of the curvature between classes, and outputs may have to share a block: the gap
-        seems smaller than it is.
+        blocks know nothing of the curvature between classes, outputs may have to share a block, what makes
+        a nearly singular matrix positive definite curves what is flat: gaps seem smaller than they are.
         """
-        own_blocks = self._problem.n_blocks <= self._curvature.max_factors
-        return self._exact and own_blocks and self._problem.loss != "softmax"
+        own_blocks = self._problem.n_blocks <= self._curvature.max_factors and self._problem.loss != "softmax"
+        return self._exact and (own_blocks or self._coupled) and self._curvature.is_exact
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``; the last one is remembered: decrements are asked for before steps."""
@@ -103,15 +114,18 @@ class Metric:
         return worn
 
     def _is_worn(self, now: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
-        """Whether M no longer stands for the curvatures of the sampled rows.
+        """Whether M no longer stands for the curvatures of the sampled rows: some are lost, or most are new.
 
         Rows of a piecewise loss switch on and off all the time: one row says nothing, the share of them does.
         """
-        if not self._problem.is_piecewise:
-            return bool((now < _WORN * before).any())
-        if self.is_faithful:  # it is the Hessian or it is not
+        if self.is_faithful and (
+            self._problem.is_piecewise or self._coupled
+        ):  # it is the Hessian or it is not
             return not np.array_equal(now, before)
         weights = self._sample.weights
+        if not self._problem.is_piecewise:
+            grown = any(dot(a, weights) > _GROWN * dot(b, weights) for a, b in zip(now, before, strict=True))
+            return grown or bool((now < _WORN * before).any())
         switched = [dot(row, weights) for row in np.abs(now - before)]
         return any(s > _SWITCHED * dot(row, weights) for s, row in zip(switched, before, strict=True))
 
@@ -134,7 +148,7 @@ class Metric:
         effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
         if effective > _EFFECTIVE * n_sample:
             return False
-        candidates = candidate_rows(self._problem)
+        candidates = candidate_rows(self._problem, self._seed)
         curvature = self._at(candidates, centre.phi[:, candidates]).sum(axis=0)
         if not curvature.any():
             return False
@@ -162,7 +176,7 @@ class Metric:
         return y if len(index) == y.shape[1] else np.ascontiguousarray(y[:, index])
 
     def _at(self, index: NDArray[np.int64], margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Diagonal curvatures l'' (softmax: p (1 - p)) of some rows at their margins."""
+        """Diagonal curvatures l'' (softmax: p (1 - p), or p if M is coupled) of rows at their margins."""
         second = np.empty((self._problem.n_blocks, len(index)), np.float32)
         ops().curvature_rows(
             self._problem.loss,
@@ -175,4 +189,6 @@ class Metric:
             n_threads=worthwhile(self._problem.n_threads, 64 * margins.size),
         )
         values = second.astype(np.float64)
-        return values * (1.0 - values) if self._problem.loss == "softmax" else values
+        if self._problem.loss != "softmax" or self._coupled:
+            return values
+        return values * remainders(values)

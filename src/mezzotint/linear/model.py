@@ -19,6 +19,10 @@ from mezzotint.linear.design import Coef, Design, RowArray
 from mezzotint.linear.objective import Evaluation, Problem, dot, fixed_sum
 from mezzotint.linear.pcg import line_search
 
+_FARTHEST = (
+    64.0  # change of a margin that a search begins with: logistic losses are straight lines long before
+)
+_AVERAGED_ROWS = 2**14  # whose probabilities are held in float64 at a time
 _PRECISE: dict[str, Any] = {"left": 1e-3, "most": 60}  # line search of a piecewise loss
 
 
@@ -119,7 +123,8 @@ class InnerModel:
             self.buffers.eta[:] = wide
             self.buffers.scratch[:] = wide - self.buffers.eta
         if not self._problem.is_piecewise:
-            return np.array([[self._length(v, slice(None), self._problem.y)]])
+            first = min(1.0, _FARTHEST / max(reach(self.buffers.eta), _FARTHEST))
+            return np.array([[self._length(v, slice(None), self._problem.y, first=first)]])
         parts = [slice(k, k + 1) for k in range(self._problem.n_outputs)]
         two_parts, labels = wide is not None, self._problem.labels_of
         return np.array([[self._length(v, p, labels(p.start), two_parts, **_PRECISE)] for p in parts])
@@ -217,23 +222,30 @@ class InnerModel:
         return gradient
 
 
-def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
-    """Average of ``s_i d2l/dm2`` over the rows, shape (K, K).
+def reach(margins: RowArray) -> float:
+    """Largest change of a margin."""
+    return max(float(margins.max()), -float(margins.min()))
 
-    Of smooth losses a spread of at most 4096 rows speaks for all; of piecewise ones few rows curve.
-    """
-    if problem.is_piecewise:
-        return np.diag([fixed_sum(row) for row in second]) / problem.total_weight
-    n = problem.n_rows
-    count = min(n, 4096)
-    index = np.arange(count) * n // count
-    weights = np.ones(len(index)) if problem.weights is None else problem.weights[index]
-    total = max(float(weights.sum()), 1e-300)
+
+def average_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
+    """Average of ``s_i d2l/dm2`` over all rows, shape (K, K)."""
+    k = problem.n_outputs
+    if problem.loss == "squared":
+        return np.eye(k)
     if problem.loss != "softmax":
-        mean = float(second[0, index].astype(np.float64).sum()) / total
-        return np.eye(problem.n_outputs) * mean
-    p = second[:, index].astype(np.float64)
-    weighted = p * (weights / total)
-    out = np.stack([-(weighted * row).sum(axis=1) for row in p])
-    out[np.diag_indices_from(out)] += weighted.sum(axis=1)
+        means = np.array([fixed_sum(row) for row in second]) / problem.total_weight
+        return np.diag(means if len(means) == k else np.repeat(means, k))
+    return _average_softmax_curvature(problem, second) / problem.total_weight
+
+
+def _average_softmax_curvature(problem: Problem, second: RowArray) -> NDArray[np.float64]:
+    """``sum_i s_i (diag(p_i) - p_i p_i^T)``, in a fixed order."""
+    products, means = np.zeros((1, len(second), len(second))), np.zeros(len(second))
+    for start in range(0, problem.n_rows, _AVERAGED_ROWS):
+        part = slice(start, start + _AVERAGED_ROWS)
+        p = np.ascontiguousarray(second[:, part].T, dtype=np.float64)
+        weights = np.ones(len(p)) if problem.weights is None else problem.weights[part]
+        ops().add_grams(products, p, weights[None], n_threads=1)
+        means += np.array([dot(np.ascontiguousarray(column), weights) for column in p.T])
+    out: NDArray[np.float64] = np.diag(means) - products[0]
     return out

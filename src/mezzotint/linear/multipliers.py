@@ -38,6 +38,7 @@ from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.packed import ArraySource
 from mezzotint.packed.sources import chunks
+from mezzotint.random import sample_rows
 
 LOSSES = ("hinge", "epsilon_insensitive")
 
@@ -48,8 +49,11 @@ _MAX_NEWTON = 60  # steps for one mu
 _GATHERED = 2**24  # values of curved rows that are gathered; more stay where they are
 _STALLS = 8  # outer steps without a smaller gap
 _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
+_SPREAD_STREAM = 7  # random bits that draw them
 _FLOOR = 1e-12  # relative gap that rounding errors explain
+_ROUNDINGS = 4.0  # of a sum over rows, relative to what it adds up
 _SLACK = 1e-15  # relative rounding error of the objective itself
+_EPS = float(np.finfo(np.float64).eps)
 
 Rows = NDArray[np.float64]  # one value per row
 
@@ -122,7 +126,7 @@ def solve_multipliers(
     Returns
     -------
     Result
-        `gap_estimate` and `gap_bound` are the duality gap.
+        `gap_estimate` is the duality gap, `gap_bound` that and what rounding can have done to it.
     """
     began = time.perf_counter() if started_at is None else started_at
     trace: list[Iteration] = []
@@ -136,14 +140,15 @@ def solve_multipliers(
             if report is not None:
                 report(len(trace), trace[-1])
     gap = sum(output.best.gap for output in done)
+    bound = gap + sum(output.rounding for output in done)
     worst = max((output.status for output in done), key=list(Status).index)
     return Result(
         coef=np.concatenate([output.best.coef for output in done]),
         status=worst,
         objective=sum(output.best.value for output in done),
         gap_estimate=gap,
-        gap_bound=gap,
-        coef_bound=float(np.sqrt(2.0 * gap / problem.penalty)),
+        gap_bound=bound,
+        coef_bound=float(np.sqrt(2.0 * bound / problem.penalty)),
         solver="multipliers",
         n_iter=max(output.n_iter for output in done),
         trace=tuple(trace),
@@ -203,7 +208,7 @@ class _Output:
         value = self._mean(self._kinks.loss(m)) + 0.5 * dot(self._problem.penalised(coef), coef)
         c = self._balanced(slopes)
         pull = np.ascontiguousarray(self._transposed(c)[:, :-1])
-        dual = -dot(pull, pull) / (2.0 * self._problem.penalty) - self._mean(self._kinks.conjugate(c))
+        dual = -0.5 * dot(pull, pull / self._problem.penalties) - self._mean(self._kinks.conjugate(c))
         self._dual, before = max(self._dual, dual), self.best.gap
         if value < self.best.value:
             size = norm(pull + self._problem.penalised(coef)[:, :-1])
@@ -211,6 +216,18 @@ class _Output:
         gap = max(self.best.value - self._dual, 0.0) + _SLACK * abs(self.best.value)
         self.best = replace(self.best, gap=gap)
         self._stalls = 0 if gap < 0.9 * before else self._stalls + 1
+
+    @property
+    def rounding(self) -> float:
+        """How far rounding can have moved the two values that the gap is the difference of.
+
+        A loss is as wrong as its margin, a sum of products; the dual value adds up what slopes (at most 1)
+        cost, and leaves out what the intercept makes of their sum, which is zero up to rounding.
+        """
+        coef, kinks = self.best.coef[0], self._kinks
+        margin = dot(np.abs(coef[:-1]), self._problem.extent.magnitude) + abs(float(coef[-1]))
+        values = margin + float(np.abs(kinks.place).max()) + kinks.epsilon + self.best.value
+        return _ROUNDINGS * _EPS * values
 
     def _has_ended(self, scale: float) -> bool:
         if self.best.gap <= self._tol * scale:
@@ -227,8 +244,8 @@ class _Output:
         slopes, curved = self._kinks.slopes(m, c, mu)
         for step in range(_MAX_NEWTON):
             gradient = self._gradient(coef, slopes)
-            weights = gradient[:, :-1]
-            near = dot(weights, weights) <= enough * self._problem.penalty
+            weights = np.ascontiguousarray(gradient[:, :-1])
+            near = dot(weights, weights / self._problem.penalties) <= enough
             if (step and near) or self.n_iter >= self._max_iter:
                 break
             v = -self._curvature(curved, mu).solve(gradient)
@@ -257,7 +274,9 @@ class _Output:
         index = np.flatnonzero(curved & (self._s > 0))
         bend = np.full((1, len(index)), 1.0 / mu)
         if not len(index):
-            index = np.flatnonzero(self._s > 0)[:: -(-len(curved) // _SPREAD)]
+            index = np.flatnonzero(self._s > 0)
+            if len(index) > _SPREAD:
+                index = index[np.sort(sample_rows(0, len(index), _SPREAD, stream=_SPREAD_STREAM))]
             bend = np.zeros((1, len(index)))
         source, weights = self._problem.source, self._s
         if len(index) * source.shape[1] <= _GATHERED:
@@ -270,7 +289,7 @@ class _Output:
             source,
             weights,
             self._problem.total_weight,
-            self._problem.penalty,
+            self._problem.penalties,
             fit_intercept=self._problem.fit_intercept,
             held_out=None,
             coupled=False,

@@ -7,7 +7,8 @@ on the float data itself:
     PACKED       coarse samples, curvature of their rounding noise removed
     PACKED_PLAIN coarse samples as they are (always positive semidefinite)
     FLOAT        the same iteration on the float rows
-    EXACT        the preconditioner becomes the Hessian of all rows
+    EXACT        the preconditioner becomes the Hessian of all rows, of softmax its diagonal blocks
+    COUPLED      softmax: the whole Hessian
 """
 
 import time
@@ -17,12 +18,22 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.kernels import ops
-from mezzotint.linear.certificate import certify_at_best_intercept, measured_decrement
+from mezzotint.linear import coupled
+from mezzotint.linear.certificate import certify_at_best_intercept, growth_within, measured_decrement
 from mezzotint.linear.design import Coef, Design, design_of
+from mezzotint.linear.frame import WideSource
 from mezzotint.linear.metric import Metric
-from mezzotint.linear.model import InnerModel, RowBuffers
-from mezzotint.linear.objective import Evaluation, Problem, dot, margins, norm
+from mezzotint.linear.model import InnerModel, RowBuffers, reach
+from mezzotint.linear.objective import (
+    LEAST_SCALE,
+    Evaluation,
+    Evaluator,
+    Problem,
+    dot,
+    margins,
+    norm,
+    separates,
+)
 from mezzotint.linear.pcg import NewtonStep, StopRule, newton_step
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, everything, sample_size, thinned
@@ -32,10 +43,14 @@ _ETA_CG = 0.1  # reduction per linear solve
 _ETA_WARM = 0.03  # the same for the thinned problem that gives the starting point
 _THINNED_ROWS_PER_COLUMN = 32
 _MAX_NEWTON = 6  # inner Newton steps per outer step
-_MAX_CG = 30
+_MAX_CG, _MAX_CG_EXACT = 30, 200
 _GUARD = 0.03  # least curvature relative to M's while noise is being removed
 _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of float32
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
+_FALLEN = 0.75  # share of the objective that is left after a step that was worth it, whatever the decrement
+_ABSURD = 20.0  # decrements beyond that many times the objective, which bounds the gap, are no news of it
+_SEPARABLE = 0.1  # share of F(0) below which it is worth looking whether all margins are right
+_FLAT = 0.5  # change of a margin by the Newton step at an optimum: at one that exists it tends to zero
 _LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
@@ -49,6 +64,7 @@ class Mode(IntEnum):
     PACKED_PLAIN = 1
     FLOAT = 2
     EXACT = 3
+    COUPLED = 4
 
 
 def is_small(n_rows: int, n_columns: int, bits: int) -> bool:
@@ -74,7 +90,7 @@ def solve_newton(
     problem : Problem
         Without a packed copy the same iteration runs on the float rows.
     tol : float
-        Relative gap ``(F - F*) / max(|F|, 1e-6 F(0))`` to stop at, judged by the Newton decrement with
+        Relative gap ``(F - F*) / max(|F|, 1e-12 F(0))`` to stop at, judged by the Newton decrement with
         a safety factor of 30; where M is the Hessian of all rows the decrement must reach `tol` squared.
     max_iter : int
         Outer iterations (exact passes that move the centre).
@@ -117,10 +133,9 @@ class _Newton:
         self._tol, self._max_iter, self._seed = tol, max_iter, seed
         self._keep_coef, self._report = keep_coef, report
         self._buffers = RowBuffers.of(problem)
-        self._phi = np.empty((problem.n_outputs, problem.n_rows))
+        self._evaluate = Evaluator(problem)
         self._trace: list[Iteration] = []
-        self._exact_passes = 0
-        self._designs: dict[bool, Design] = {}
+        self._designs: dict[Mode, Design] = {}
         n, d = problem.source.shape
         bits = problem.packed.bits if problem.packed is not None else 32
         size = sample_size(n, d, bits, problem.n_blocks)
@@ -130,25 +145,26 @@ class _Newton:
         self._metric = Metric(problem, sample, seed=seed, exact=small)
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
-        self._scale_floor = 0.0
+        self._at_zero = self._evaluate.objective_at_zero()
+        self._scale_floor = LEAST_SCALE * self._at_zero
+        self._may_restart = problem.loss != "squared"
+        self._is_flat = False  # whether the last Newton step went on for ever, without a penalty to end it
 
     # ---- the outer loop
 
     def run(self, start: Coef | None) -> Result:
         if start is None:
             self._metric.build_at_zero()
-        centre = self._first_centre(start)
-        if not self._metric.resample_if_poor(centre):
-            self._metric.renew_if_worn(centre)
-        decrement = self._decrement(centre)
+        centre, decrement = self._first_centre(start)
         self._record(centre, decrement)
         status = Status.ITERATION_LIMIT
         stalls = slow = n_iter = 0
         before = np.inf
         decrement = self._checked_decrement(centre, decrement)
         while True:
-            if self._is_converged(centre, decrement):
-                status = Status.CONVERGED
+            ended = self._end(centre, decrement)
+            if ended is not None:
+                status = ended
                 break
             if n_iter == self._max_iter:
                 break
@@ -162,13 +178,26 @@ class _Newton:
             stalls = stalls + 1 if self._unmoved(previous, centre) else 0
             slow = slow + 1 if self._is_slow(previous, centre, (earlier, before, decrement)) else 0
             if slow and stalls and self._at_floor(centre, decrement, stalls):
-                status = Status.FLOOR
-                break
+                decrement = self._trusted(centre, decrement)
+                if self._at_floor(centre, decrement, stalls):
+                    status = self._status_at_floor(centre, decrement)
+                    break
             # One slow outer step is the coarse data's fault only if the inner loop did what it was asked to.
             if ((slow and self._inner_done) or slow > 1 or stalls) and not self._climb() and stalls >= 3:
-                status = Status.STALLED
-                break
+                if not self._may_restart or start is not None:
+                    status = Status.STALLED
+                    break
+                centre, decrement, stalls = *self._at_zero_coefficients(), 0
         return self._finish(centre, status, n_iter, decrement)
+
+    def _end(self, centre: Evaluation, decrement: float) -> Status | None:
+        """Status that a centre ends with, if it does."""
+        unpenalised = self.problem.penalty == 0 and self.problem.loss in ("logistic", "softmax")
+        if unpenalised and centre.value < _SEPARABLE * self._at_zero and separates(self.problem, centre.phi):
+            return Status.SEPARABLE
+        if not self._is_converged(centre, decrement):
+            return None
+        return Status.SEPARABLE if unpenalised and self._is_flat else Status.CONVERGED
 
     def _is_slow(
         self, previous: Evaluation, centre: Evaluation, decrements: tuple[float, float, float]
@@ -179,24 +208,43 @@ class _Newton:
         the gap cannot exceed for a piecewise loss, does not.
         """
         earlier, before, now = decrements
-        if not self.problem.is_piecewise:
-            return now > 0.3 * before
+        if not self.problem.is_piecewise:  # far from the optimum of separable classes the objective tells
+            return now > 0.3 * min(earlier, before) and not centre.value < _FALLEN * previous.value
         fallen, claimed = previous.value - centre.value, min(0.5 * before, previous.value)
         return now > 0.3 * min(earlier, before) or fallen < _LEAST_FALL * claimed
 
-    def _first_centre(self, start: Coef | None) -> Evaluation:
-        """Evaluate the starting point; one that is worse than zero is not used."""
-        at_zero = self._objective_at_zero()
-        self._scale_floor = 1e-6 * at_zero
+    def _first_centre(self, start: Coef | None) -> tuple[Evaluation, float]:
+        """Evaluate the starting point, and its decrement; one that is worse than zero is not used.
+
+        A coarse optimum where margins are so long that nothing curves is worse, too: Newton's method would
+        have to walk back all the way, guided by curvatures that tell it nothing.
+        """
         centre = self._evaluate(self._warm_start() if start is None else start)
-        return centre if centre.value <= at_zero else self._evaluate(self.problem.zeros())
+        if not centre.value <= self._at_zero:
+            return self._at_zero_coefficients()
+        decrement = self._renewed_decrement(centre)
+        lost = start is None and centre.coef.any() and not decrement <= _ABSURD * centre.value
+        if lost and not self.problem.is_piecewise and self.problem.loss != "squared":
+            return self._at_zero_coefficients()
+        return centre, decrement
+
+    def _at_zero_coefficients(self) -> tuple[Evaluation, float]:
+        """Evaluate at zero, where the curvature of every row can be seen."""
+        self._may_restart = False
+        centre = self._evaluate(self.problem.zeros())
+        return centre, self._renewed_decrement(centre)
+
+    def _renewed_decrement(self, centre: Evaluation) -> float:
+        if not self._metric.resample_if_poor(centre):
+            self._metric.renew_if_worn(centre)
+        return self._decrement(centre)
 
     def _outer_step(self, centre: Evaluation) -> Evaluation:
-        if self._mode == Mode.EXACT and self._metric.is_faithful:
-            self._metric.build_at_centre(centre)
-            return self._backtrack(centre, self._exact_step(centre))
-        if self._mode == Mode.EXACT:
-            self._metric.renew_if_worn(centre)
+        if self._mode >= Mode.EXACT:
+            blocks_only = self.problem.loss == "softmax" and self._mode == Mode.EXACT
+            (self._metric.renew_if_worn if blocks_only else self._metric.build_at_centre)(centre)
+            if self._metric.is_faithful:
+                return self._backtrack(centre, self._exact_step(centre))
         model = InnerModel(self.problem, self._design(), centre, self._buffers, self._noise())
         most = 1 if self._mode >= Mode.FLOAT else _MAX_NEWTON
         z = self._minimise(model, _ETA, most, enough=0.25 * self._goal(centre))
@@ -220,13 +268,13 @@ class _Newton:
         """Accept the longest of z, z/2, z/4, ... on the exact objective; else stay."""
         slope = dot(centre.gradient, z)
         for _ in range(12):
-            trial = self._evaluate(centre.coef + z)
+            trial = self._evaluate(centre.coef + z, centre)
             rounding = 4e-16 * abs(centre.value)
             flat = trial.value <= centre.value + rounding and norm(trial.gradient) <= norm(centre.gradient)
             if trial.value <= centre.value + 1e-4 * slope or flat:
                 return trial
             z = 0.5 * z
-        return self._evaluate(centre.coef)
+        return centre
 
     def _checked_decrement(self, centre: Evaluation, decrement: float) -> float:
         """Before a metric's word for convergence is taken, renew it; a rough one must ask the coarse data.
@@ -237,10 +285,25 @@ class _Newton:
             return decrement
         if self._metric.renew_if_worn(centre):
             decrement = self._decrement(centre)
-        if self._metric.is_faithful:
+        return self._trusted(centre, decrement)
+
+    def _trusted(self, centre: Evaluation, decrement: float) -> float:
+        """The decrement where M is H, else the larger of M's and the coarse data's; grown by its reach."""
+        eta = self._buffers.eta
+        if not self._metric.is_faithful:
+            measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
+            decrement = max(decrement, measured)
+        elif self.problem.loss in ("logistic", "softmax"):
+            self._design().margins(-self._metric.solve(centre.gradient), eta)
+        else:
             return decrement
-        measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
-        return max(decrement, measured)
+        self._is_flat = reach(eta) > _FLAT
+        return decrement * growth_within(self.problem.loss, reach(eta))
+
+    def _status_at_floor(self, centre: Evaluation, decrement: float) -> Status:
+        """Where the exact objective no longer falls: converged if the gap is known to be small enough."""
+        enough = 0.0 <= 0.5 * decrement <= self._tol * self._scale(centre)
+        return Status.CONVERGED if enough else Status.FLOOR
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         return 0.0 <= decrement <= self._goal(centre)  # below zero there are rounding errors only
@@ -248,7 +311,7 @@ class _Newton:
     def _goal(self, centre: Evaluation) -> float:
         """Decrement to reach. Newton's own steps square the gap: the last one costs as much as any other."""
         exact = max(min(self._tol, self._tol**2), 1e-16)
-        return 2.0 * (exact if self._mode == Mode.EXACT else self._tol / _SAFETY) * self._scale(centre)
+        return 2.0 * (exact if self._mode >= Mode.EXACT else self._tol / _SAFETY) * self._scale(centre)
 
     def _scale(self, centre: Evaluation) -> float:
         return max(abs(centre.value), self._scale_floor)
@@ -267,12 +330,15 @@ class _Newton:
         n, d = self.problem.source.shape
         affordable = n * d * d * self.problem.n_outputs <= _EXACT_WORK and (n >= d or n * d <= _EXACT_VALUES)
         top = Mode.EXACT if affordable else Mode.FLOAT
+        if self.problem.loss == "softmax" and coupled.is_affordable(n, d, self.problem.n_outputs):
+            top = Mode.COUPLED
         if self._mode >= top:
             return False
         self._mode = Mode(self._mode + 1)
-        if self._mode == Mode.EXACT:
+        if self._mode >= Mode.EXACT:
             self._n_builds += self._metric.n_builds
-            self._metric = Metric(self.problem, everything(self.problem), seed=self._seed, exact=True)
+            rows, whole = everything(self.problem), self._mode == Mode.COUPLED
+            self._metric = Metric(self.problem, rows, seed=self._seed, exact=True, coupled=whole)
         return True
 
     # ---- the inner loop
@@ -285,11 +351,11 @@ class _Newton:
             rule = StopRule(
                 relative=0.0 if quadratic else _ETA_CG**2,
                 absolute=0.25 * target,
-                max_iterations=_MAX_CG,
+                max_iterations=_MAX_CG if self._mode < Mode.EXACT else _MAX_CG_EXACT,
                 guard=_GUARD if model.removes_noise else _GUARD_PLAIN,
             )
             step = self._step(model, rule)
-            if not step.trusted and model.removes_noise:
+            if not step.trusted and (model.removes_noise or self._metric.has_moved):
                 self._restore_trust(model)
                 continue
             if quadratic:
@@ -349,7 +415,7 @@ class _Newton:
             return self._coarse_optimum(problem, self._design(), self._buffers, _ETA)
         if stride < 2:
             return problem.zeros()
-        small = thinned(problem, stride)
+        small = thinned(problem, stride, self._seed)
         return self._coarse_optimum(small, design_of(small), RowBuffers.of(small), _ETA_WARM)
 
     def _coarse_optimum(self, problem: Problem, design: Design, buffers: RowBuffers, eta: float) -> Coef:
@@ -364,28 +430,25 @@ class _Newton:
         return self._minimise(model, eta, _MAX_NEWTON)
 
     def _design(self) -> Design:
-        packed = self._mode < Mode.FLOAT
-        if packed not in self._designs:
-            self._designs[packed] = design_of(self.problem if packed else replace(self.problem, packed=None))
-        return self._designs[packed]
+        """What the inner model reads: codes, float rows as they are, at last in float64."""
+        mode = Mode.PACKED if self._mode < Mode.FLOAT else min(self._mode, Mode.EXACT)
+        if mode not in self._designs:
+            self._designs[mode] = self._new_design(mode)
+        return self._designs[mode]
+
+    def _new_design(self, mode: Mode) -> Design:
+        source = self.problem.source
+        if mode == Mode.EXACT and source.dtype != np.float64:
+            source = WideSource(source)
+        return design_of(
+            self.problem if mode == Mode.PACKED else replace(self.problem, source=source, packed=None)
+        )
 
     def _noise(self) -> NDArray[np.float64] | None:
         return (
             self.problem.packed.noise
             if self._mode == Mode.PACKED and self.problem.packed is not None
             else None
-        )
-
-    def _evaluate(self, coef: Coef) -> Evaluation:
-        self._exact_passes += 1
-        return self.problem.evaluate(coef, self._phi)
-
-    def _objective_at_zero(self) -> float:
-        """F at zero coefficients costs no read of X."""
-        self._phi[:] = 0.0
-        return (
-            float(ops().loss_sum(self.problem.loss, self._phi, self.problem.y, self.problem.weights))
-            / self.problem.total_weight
         )
 
     def _decrement(self, centre: Evaluation) -> float:
@@ -399,7 +462,7 @@ class _Newton:
             gradient_norm=norm(centre.gradient),
             gap_estimate=0.5 * decrement,
             seconds=time.perf_counter() - self.started,
-            bytes_read=read + self._exact_passes * n * d * self.problem.source.dtype.itemsize,
+            bytes_read=read + self._evaluate.n_passes * n * d * self.problem.source.dtype.itemsize,
             coef=centre.coef.copy() if self._keep_coef else None,
         )
         self._trace.append(iteration)
@@ -417,10 +480,10 @@ class _Newton:
             gap_estimate=certificate.gap_estimate,
             gap_bound=certificate.gap_bound,
             coef_bound=certificate.coef_bound,
-            solver="exact" if self._mode == Mode.EXACT else "newton",
+            solver="exact" if self._mode >= Mode.EXACT else "newton",
             n_iter=n_iter,
             trace=tuple(self._trace),
-            exact_passes=self._exact_passes,
+            exact_passes=self._evaluate.n_passes,
             packed_passes=sum(design.n_passes for design in self._designs.values()),
             factorisations=self._n_builds + self._metric.n_builds,
         )

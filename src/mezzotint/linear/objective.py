@@ -6,6 +6,7 @@ is not penalised. One read of X gives margins, value and gradient, with float64 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.reference import losses
 from mezzotint.kernels.threads import worthwhile
+from mezzotint.linear.extent import Extent, column_extent
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import raise_if_bad
 from mezzotint.packed.sources import chunks
 
 Coef = NDArray[np.float64]
 _ONES = np.ones(2**14)
+LEAST_SCALE = 1e-12  # of the objective at zero: gaps are relative to the objective, or to this if it is less
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,6 +51,14 @@ class Problem:
         Whether b is free; it is 0 otherwise.
     n_threads : int
         Threads; the results do not depend on it.
+    frame : Frame or None
+        The coordinates that `source` and `packed` are seen in, if not those of the data; see
+        `mezzotint.linear.frame`.
+    pinned : ndarray of float64, shape (d,), or None
+        Further penalties on columns that others express, so that only one solution is left. They are no part
+        of the objective: at the solution pinned weights are zero.
+    known_extent : Extent or None
+        How far the columns reach, if that is known.
     """
 
     source: Source
@@ -59,6 +70,9 @@ class Problem:
     penalty: float
     fit_intercept: bool
     n_threads: int
+    frame: Any = None
+    pinned: NDArray[np.float64] | None = None
+    known_extent: Extent | None = None
 
     @property
     def n_rows(self) -> int:
@@ -109,14 +123,32 @@ class Problem:
         weighted = slope if self.weights is None else slope * self.weights
         return weighted.astype(np.float32)
 
+    @cached_property
+    def extent(self) -> Extent:
+        """How far the columns reach, of nearly all rows."""
+        return self.known_extent or column_extent(self.source, self.packed, 0)
+
+    @cached_property
+    def penalties(self) -> float | NDArray[np.float64]:
+        """Lam, or what it is for each column of the frame: ``lam 4^-e_j``, shape (d,)."""
+        if self.frame is None:
+            return self.penalty
+        scaled: NDArray[np.float64] = np.ldexp(self.penalty, -2 * self.frame.exponent)
+        return scaled
+
+    @property
+    def curvatures(self) -> float | NDArray[np.float64]:
+        """Curvature of everything but the loss, by column: penalties, and pins if there are any."""
+        return self.penalties if self.pinned is None else self.penalties + self.pinned
+
     def zeros(self) -> Coef:
         """Coefficients (K, d + 1) of all zeros."""
         return np.zeros((self.n_outputs, self.n_columns + 1))
 
     def penalised(self, v: Coef) -> Coef:
         """Lam * v with the intercept left out: the gradient of the penalty at v."""
-        out: Coef = self.penalty * v
-        out[:, -1] = 0.0
+        out = np.zeros_like(v)
+        out[:, :-1] = self.curvatures * v[:, :-1]
         return out
 
     def evaluate(self, coef: Coef, phi: NDArray[np.float64] | None = None) -> "Evaluation":
@@ -169,6 +201,69 @@ class Evaluation:
     gradient: Coef
     phi: NDArray[np.float64]
     coef: Coef
+
+
+def centred_over_classes(problem: Problem, point: Evaluation) -> Evaluation:
+    """Take the shift of all classes together that lets them sum to zero: it changes no probability.
+
+    For the penalised weights the optimum is like that by itself; unpenalised ones and intercepts need it.
+    Margins are left as they are: all classes' are off by the same.
+    """
+    if problem.loss != "softmax":
+        return point
+    mean = point.coef.sum(axis=0, keepdims=True) / problem.n_outputs
+    pull = problem.penalised(mean)
+    return Evaluation(
+        value=point.value - 0.5 * problem.n_outputs * dot(pull, mean),
+        gradient=point.gradient - pull,
+        phi=point.phi,
+        coef=point.coef - mean,
+    )
+
+
+class Evaluator:
+    """Evaluates a problem, counts the reads, and leaves the margins of a point that is kept alone.
+
+    Two arrays of margins are enough: of the point where a solver stands, and of the next one.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._margins: list[NDArray[np.float64]] = []
+        self.n_passes = 0
+
+    def __call__(self, coef: Coef, beside: Evaluation | None = None) -> Evaluation:
+        """Read the float rows once; every evaluation but `beside` loses its margins."""
+        self.n_passes += 1
+        free = [phi for phi in self._margins if beside is None or phi is not beside.phi]
+        if not free:
+            free = [np.empty((self._problem.n_outputs, self._problem.n_rows))]
+            self._margins += free
+        return self._problem.evaluate(coef, free[0])
+
+    def objective_at_zero(self) -> float:
+        """F at zero coefficients, which costs no read."""
+        problem = self._problem
+        phi = self._margins[0] if self._margins else np.empty((problem.n_outputs, problem.n_rows))
+        phi[:] = 0.0
+        found = ops().loss_sum(problem.loss, phi, problem.y, problem.weights) / problem.total_weight
+        self._margins = [phi]
+        return float(found)
+
+
+def separates(problem: Problem, phi: NDArray[np.float64]) -> bool:
+    """Whether margins (K, n) put every row of positive weight on the side of its label.
+
+    Then multiples of their coefficients bring a logistic loss as near to zero as one likes.
+    """
+    counted = slice(None) if problem.weights is None else problem.weights > 0
+    labels, rows = problem.y[0, counted].astype(np.int64), phi[:, counted]
+    if len(rows) == 1:
+        return bool(((2 * labels - 1) * rows[0] > 0).all())
+    at = np.arange(len(labels))
+    own, others = rows[labels, at], rows.copy()
+    others[labels, at] = -np.inf
+    return bool((own > others.max(axis=0)).all())
 
 
 def margins(source: Source, coef: Coef, n_threads: int, *, checked: bool = True) -> NDArray[np.float64]:

@@ -59,6 +59,7 @@ def solve_path(
     """
     if len(values) == 0:
         raise ParameterError("the list of penalties is empty; give at least one value.")
+    problem = dataclasses.replace(problem, known_extent=problem.extent)
     results: dict[int, Result] = {}
     start = None
     for i in np.argsort(-np.asarray(penalties), kind="stable").tolist():

@@ -38,6 +38,8 @@ class NewtonStep:
     trusted : bool
         False if H showed far less curvature than M, which is built from unrounded rows: then what
         the rounding noise removal took away was not noise.
+    solved : bool
+        Whether the residual came down as far as the rule asked.
     """
 
     direction: Coef
@@ -45,6 +47,7 @@ class NewtonStep:
     per_decade: float
     decrement: float
     trusted: bool
+    solved: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ def newton_step(
     r = -gradient
     p = h = -preconditioner.solve(gradient)
     rh0 = rh = rh_new = p_m_p = dot(r, h)
-    iterations, trusted = 0, True
+    iterations, trusted, solved = 0, True, rh == 0
     while rh > 0 and iterations < rule.max_iterations:
         q = hessian_product(p, scratch)
         iterations += 1
@@ -101,7 +104,8 @@ def newton_step(
         r_new = r - step * q
         h = preconditioner.solve(r_new)
         rh_new = dot(r_new, h)
-        if rh_new <= max(rule.relative * rh0, rule.absolute):
+        solved = rh_new <= max(rule.relative * rh0, rule.absolute)
+        if solved:
             break
         beta = max(dot(r_new - r, h), 0.0) / rh
         p = h + beta * p
@@ -114,20 +118,26 @@ def newton_step(
         per_decade=iterations / max(float(decades), 0.3),
         decrement=-dot(gradient, v),
         trusted=trusted,
+        solved=solved,
     )
 
 
 def line_search(
-    slope: Callable[[float], float], slope_at_zero: float, *, left: float = 0.3, most: int = 15
+    slope: Callable[[float], float],
+    slope_at_zero: float,
+    *,
+    left: float = 0.3,
+    most: int = 15,
+    first: float = 1.0,
 ) -> float:
     """Find t with ``|slope(t)| <= left |slope(0)|`` on a convex function of one variable.
 
-    Doubling until the slope changes sign, then a guarded secant; at most `most` evaluations, which touch
-    margins only, never the data. 0 where the function does not fall, which rounding errors can bring about.
+    Doubling `first` until the slope changes sign, then a guarded secant; at most `most` evaluations, of
+    margins only, never of the data. 0 where the function does not fall, which rounding errors can bring about.
     """
     if not slope_at_zero < 0:
         return 0.0
-    t, low, high, slope_low = 1.0, 0.0, np.inf, slope_at_zero
+    t, low, high, slope_low = first, 0.0, np.inf, slope_at_zero
     for _ in range(most):
         s = slope(t)
         if abs(s) <= left * abs(slope_at_zero):

@@ -15,6 +15,7 @@ from mezzotint.linear.factors import (
     CentredRows,
     CholeskyGrams,
     Grams,
+    Penalty,
     WoodburyGrams,
     centre,
     factor_of,
@@ -41,8 +42,8 @@ class SampleCurvature:
         Their sample weights.
     total : float
         What sums over the sample are divided by.
-    penalty : float
-        lam.
+    penalty : float or ndarray of float64, shape (d,)
+        lam, or of each column.
     fit_intercept : bool
         Rows are centred, so that the intercept decouples from large column means.
     held_out : ndarray of shape (h, d) or None
@@ -60,7 +61,7 @@ class SampleCurvature:
         source: Source,
         weights: NDArray[np.float64],
         total: float,
-        penalty: float,
+        penalty: Penalty,
         *,
         fit_intercept: bool,
         held_out: NDArray[Any] | None,
@@ -109,6 +110,11 @@ class SampleCurvature:
         self._relative = None if n_factors == n_outputs else np.maximum(means / of_factors[member], 1e-3)
         return n_factors
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing that matters was added to the matrices to factorise them."""
+        return self._blocks is not None and self._blocks.is_exact
+
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r`` for r of shape (K, d + 1), block elimination of the intercept included."""
         if self._blocks is None:
@@ -127,6 +133,7 @@ class _Bordered:
     def __init__(self, grams: Grams, omega: NDArray[np.float64], mean: NDArray[np.float64] | None) -> None:
         self._beta = None if mean is None else np.array([_curvature_of_intercept(row) for row in omega])
         self._factors = grams.factor(omega, self._beta)
+        self.is_exact = self._factors.is_exact
         # Column of the intercept in the coordinates of the caller, whose rows are not centred.
         self._shift = None
         if mean is not None and self._beta is not None:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem, dot, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix, Source
+from mezzotint.packed.matrix import HeldCodes
 from mezzotint.random import sample_rows, uniforms
 
-_STREAM, _CURVATURE_STREAM = 2, 3  # random bits of the row samples
+_STREAM, _CURVATURE_STREAM, _CANDIDATE_STREAM, _THINNED_STREAM = 2, 3, 4, 5  # random bits of the row samples
 _HELD_OUT = 128
 _MAX_CANDIDATES = 2**17
 _FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
@@ -121,9 +122,17 @@ def everything(problem: Problem) -> RowSample:
     )
 
 
-def candidate_rows(problem: Problem) -> NDArray[np.int64]:
-    """Return evenly spread rows to draw from, at most 2**17: it bounds the memory that drawing takes."""
-    return np.arange(0, problem.n_rows, -(-problem.n_rows // _MAX_CANDIDATES), dtype=np.int64)
+def candidate_rows(problem: Problem, seed: int) -> NDArray[np.int64]:
+    """Return at most 2**17 rows of positive weight to draw from: it bounds the memory that drawing takes.
+
+    Drawn by counter: every fixed stride shares a factor with somebody's interleaved folds.
+    """
+    weights = problem.weights
+    eligible = np.arange(problem.n_rows) if weights is None else np.flatnonzero(weights > 0)
+    if len(eligible) > _MAX_CANDIDATES:
+        drawn = sample_rows(seed, len(eligible), _MAX_CANDIDATES, stream=_CANDIDATE_STREAM)
+        eligible = eligible[np.sort(drawn)]
+    return eligible.astype(np.int64)
 
 
 def draw_by_curvature(
@@ -163,12 +172,14 @@ def draw_by_curvature(
     )
 
 
-def thinned(problem: Problem, stride: int) -> Problem:
-    """Keep every `stride`-th group of 16 rows, packed codes included.
+def thinned(problem: Problem, share: int, seed: int) -> Problem:
+    """Keep one in `share` of the groups of 16 rows that have a positive weight, packed codes included.
 
-    Strided, not the head, so that sorted data are thinned evenly. Copies about 1/stride of the codes.
+    Drawn by counter, not the head, so that sorted data are thinned evenly. Copies about 1/share of the codes.
     """
-    groups = np.arange(0, -(-problem.n_rows // ROW_GROUP), stride)
+    groups = _weighted_groups(problem)
+    count = max(1, -(-len(groups) // share))
+    groups = groups[np.sort(sample_rows(seed, len(groups), count, stream=_THINNED_STREAM))]
     index = (groups[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).ravel()
     index = index[index < problem.n_rows].astype(np.int64)
     packed = None if problem.packed is None else _thinned_codes(problem.packed, groups, len(index))
@@ -178,7 +189,16 @@ def thinned(problem: Problem, stride: int) -> Problem:
     return replace(problem, source=source, packed=packed, y=y, weights=weights)
 
 
+def _weighted_groups(problem: Problem) -> NDArray[np.int64]:
+    """Groups of 16 rows, of which at least one has a positive weight."""
+    count = -(-problem.n_rows // ROW_GROUP)
+    if problem.weights is None:
+        return np.arange(count, dtype=np.int64)
+    starts = np.arange(0, problem.n_rows, ROW_GROUP)
+    return np.flatnonzero(np.maximum.reduceat(problem.weights, starts) > 0).astype(np.int64)
+
+
 def _thinned_codes(packed: PackedMatrix, groups: NDArray[np.int64], n_rows: int) -> PackedMatrix:
     layout = replace(packed.layout, n_rows=n_rows)
     codes = packed.codes.reshape(-1, ROW_GROUP * packed.layout.row_bytes)[groups].reshape(-1)
-    return replace(packed, codes=codes, layout=layout, source=None)
+    return replace(packed, held=HeldCodes(codes), layout=layout, source=None)

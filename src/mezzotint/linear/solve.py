@@ -9,11 +9,15 @@ import numpy as np
 
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear import minimum_norm, multipliers
+from mezzotint.linear import minimum_norm, multipliers, nullspace
+from mezzotint.linear.extent import exact_extent
+from mezzotint.linear.factors import NotFinite
+from mezzotint.linear.frame import check_reach, in_frame
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
-from mezzotint.linear.objective import Coef, Problem, dot
+from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result
+from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
@@ -21,7 +25,6 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
-_WITH_TARGETS = ("squared", "squared_epsilon_insensitive", "epsilon_insensitive")
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -159,11 +162,37 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    centres = problem.loss in _WITH_TARGETS and problem.fit_intercept
-    result = (_solve_centred_targets if centres else _solve)(problem, settings, start)
+    problem = dataclasses.replace(problem, known_extent=problem.extent)
+    try:
+        result = _solve_posed(problem, settings, start)
+    except NotFinite:  # some row reaches further than those that were looked at
+        extent = exact_extent(problem.source)
+        result = _solve_posed(dataclasses.replace(problem, known_extent=extent), settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         return dataclasses.replace(result, solution="quantised")
     return result
+
+
+def _solve_posed(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    """Solve in coordinates in which columns and targets have ordinary sizes."""
+    if settings.solver == "zipml":
+        check_reach(problem.extent)
+        return _solve_targets(problem, settings, start)
+    framed = in_frame(problem)
+    if framed.frame is None:
+        return _solve_targets(problem, settings, start)
+    result = _solve_targets(framed, settings, None if start is None else framed.frame.enter(start))
+    coef = framed.frame.leave(result.coef)
+    parts = np.abs(coef[:, -1]) + np.abs(coef[:, :-1] * framed.frame.centre).sum(axis=1)
+    power = 1 if problem.loss in multipliers.LOSSES else 2
+    return dataclasses.replace(rounded_intercept(result, parts, power), coef=coef)
+
+
+def _solve_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    if problem.loss not in WITH_TARGETS:
+        return _solve(problem, settings, start)
+    units = units_of(problem)
+    return units.leave(_solve(units.inside(problem), settings, None if start is None else units.enter(start)))
 
 
 def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -173,17 +202,37 @@ def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
         return multipliers.solve_multipliers(
             problem, max_iter=settings.max_iter, start=start, **_common(settings)
         )
-    least_squares = problem.loss == "squared" and problem.penalty == 0
-    if least_squares and minimum_norm.looks_deficient(problem, settings.seed):
-        result = minimum_norm.solve_minimum_norm(problem, **_common(settings))
-        if result is not None:
-            return result
+    if problem.penalty == 0 and problem.loss in nullspace.LOSSES:
+        return _solve_unpenalised(problem, settings, start)
+    return _solve_smooth(problem, settings, start)
+
+
+def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    """The solution of least norm, where columns that others express leave a choice."""
+    if not nullspace.looks_deficient(problem, settings.seed):
+        return _solve_smooth(problem, settings, start)
+    n, d = problem.source.shape
+    small = nullspace.is_small(problem)
+    if (
+        not small and n < d
+    ):  # gradients are combinations of rows, and with them all that Newton's steps add up
+        if problem.loss == "squared":
+            return minimum_norm.solve_minimum_norm(problem, None, **_common(settings))
+        return _solve_smooth(problem, settings, start)
+    found = nullspace.dependence(problem)
+    if small and problem.loss == "squared":
+        result = minimum_norm.solve_minimum_norm(problem, found, **_common(settings))
+    else:
+        pinned = problem if found is None else dataclasses.replace(problem, pinned=found.pins)
+        result = _solve_smooth(pinned, settings, start)
+    return result if found is None else dataclasses.replace(result, coef=found.least_norm(result.coef))
+
+
+def _solve_smooth(problem: Problem, settings: Settings, start: Coef | None) -> Result:
     more = {"max_iter": settings.max_iter, "seed": settings.seed, "start": start, **_common(settings)}
     if settings.solver == "halp":
-        result = solve_halp(problem, float32=problem.packed is None, **more)
-    else:
-        result = solve_newton(problem, **more)
-    return _centred_over_classes(result) if problem.loss == "softmax" else result
+        return solve_halp(problem, float32=problem.packed is None, **more)
+    return solve_newton(problem, **more)
 
 
 def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -196,7 +245,9 @@ def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result
         started_at=settings.started_at,
         report=settings.report,
     )
-    return _centred_over_classes(result) if problem.loss == "softmax" else result
+    if problem.loss != "softmax":
+        return result
+    return dataclasses.replace(result, coef=result.coef - result.coef.sum(axis=0) / problem.n_outputs)
 
 
 def progress_line(number: int, iteration: Iteration) -> None:
@@ -209,30 +260,3 @@ def progress_line(number: int, iteration: Iteration) -> None:
 
 def _common(settings: Settings) -> dict[str, Any]:
     return {"tol": settings.tol, "report": settings.report, "started_at": settings.started_at}
-
-
-def _solve_centred_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
-    """Take the means of the targets (of the middles of intervals) into the intercepts first.
-
-    Far from zero, targets would drown the residuals: in float64, and in the objective at zero that the
-    tolerance refers to where the optimum is nearly zero.
-    """
-    ones = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-    sums = np.array([dot(row, ones) for row in problem.y]) / problem.total_weight
-    mean = sums.reshape(-1, problem.n_outputs).mean(axis=0)[:, None]
-    centred = dataclasses.replace(problem, y=problem.y - np.tile(mean, (len(sums) // len(mean), 1)))
-    result = _solve(centred, settings, None if start is None else _with_intercepts(start, -mean))
-    return dataclasses.replace(result, coef=_with_intercepts(result.coef, mean))
-
-
-def _with_intercepts(coef: Coef, shift: Coef) -> Coef:
-    return np.concatenate([coef[:, :-1], coef[:, -1:] + shift], axis=1)
-
-
-def _centred_over_classes(result: Result) -> Result:
-    """Shifting all classes together changes no probability: take the shift that sums to zero.
-
-    For the penalised weights the optimum does so by itself; unpenalised ones and intercepts need it.
-    """
-    coef = result.coef - result.coef.sum(axis=0) / len(result.coef)
-    return dataclasses.replace(result, coef=coef)

@@ -9,7 +9,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, ops
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.codes_source import Codes, CodesSource
-from mezzotint.packed.matrix import PackedMatrix
+from mezzotint.packed.matrix import HeldCodes, PackedMatrix
 from mezzotint.packed.pack import pack_source
 from mezzotint.packed.sources import check_shape
 
@@ -111,7 +111,7 @@ def _pack(source: CodesSource, n_threads: int) -> PackedMatrix:
     layout = Layout(n_rows=n, n_columns=d, bits=bits)
     offset, scale = source.unsigned_map()
     return PackedMatrix(
-        codes=_laid_out(source.codes, layout, n_threads),
+        held=HeldCodes(_laid_out(source.codes, layout, n_threads)),
         layout=layout,
         offset=offset,
         scale=scale,

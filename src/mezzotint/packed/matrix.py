@@ -42,6 +42,28 @@ class Origin:
     n_shards: int
 
 
+class HeldCodes:
+    """Codes in memory; those of a store are `StoredCodes`, which verify what they hand out.
+
+    Parameters
+    ----------
+    array : ndarray of uint8
+        Whoever uses codes gets them from `read`, so that there is one place to verify them.
+    """
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self._array = array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all codes."""
+        return self._array.nbytes
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return all codes, of which rows [start, stop) may be used."""
+        return self._array
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class PackedMatrix:
     """An (n, d) matrix in 8 or 4 bits per value, or in two random draws with 2 to 5 or 8 bits.
@@ -55,8 +77,8 @@ class PackedMatrix:
 
     Attributes
     ----------
-    codes : ndarray of uint8, shape (layout.n_bytes,)
-        Unsigned codes; only kernels interpret their order.
+    held : HeldCodes
+        Keeps the codes, and hands them out.
     layout : Layout
         Shape, bits and position of the codes.
     offset, scale : ndarray of float64, shape (d,)
@@ -72,7 +94,7 @@ class PackedMatrix:
         quantised values.
     """
 
-    codes: NDArray[np.uint8]
+    held: HeldCodes
     layout: Layout
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -81,6 +103,14 @@ class PackedMatrix:
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
     row_scale: None = None
     origin: Origin | None = None
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """Unsigned codes, ``layout.n_bytes`` of them; only kernels interpret their order.
+
+        Of an opened store all blocks are verified before it returns, each once; StoreError if one is damaged.
+        """
+        return self.held.read(0, self.layout.n_rows)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -110,7 +140,7 @@ class PackedMatrix:
     @property
     def nbytes(self) -> int:
         """Bytes of codes, scales and offsets; the attached source is not counted."""
-        return self.codes.nbytes + self.offset.nbytes + self.scale.nbytes + self.noise.nbytes
+        return self.held.nbytes + self.offset.nbytes + self.scale.nbytes + self.noise.nbytes
 
     def __len__(self) -> int:
         return self.layout.n_rows
@@ -153,9 +183,8 @@ class PackedMatrix:
         out = np.empty((stop - start, d), dtype=self.dtype if dtype is None else dtype)
         if out.dtype not in (np.float32, np.float64):
             raise DataError(f"dtype {out.dtype} was asked for; unpack gives float32 or float64.")
-        ops().unpack_rows(
-            self.codes, self.layout, self.offset, self.scale, start, stop - start, out, n_threads=1
-        )
+        codes = self.held.read(start, stop)
+        ops().unpack_rows(codes, self.layout, self.offset, self.scale, start, stop - start, out, n_threads=1)
         return out
 
     def save(self, path: str | Path, *, shard_bytes: int = SHARD_BYTES) -> None:

@@ -11,7 +11,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.packed.full_range import check_width, column_range, full_grid, grid_over
-from mezzotint.packed.matrix import PackedMatrix
+from mezzotint.packed.matrix import HeldCodes, PackedMatrix
 from mezzotint.packed.shared_levels import TABLE_BITS, shared_levels
 from mezzotint.packed.sources import FloatArray, ReportingSource, Source, as_source, chunks
 from mezzotint.random import sample_rows
@@ -204,7 +204,7 @@ def pack_source(
         )
         raise_if_bad(bad, rows, first_row)
     return PackedMatrix(
-        codes=codes,
+        held=HeldCodes(codes),
         layout=layout,
         offset=offset,
         scale=scale,

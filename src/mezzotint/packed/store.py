@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import Layout
 from mezzotint.kernels.threads import resolve_n_jobs
-from mezzotint.packed.matrix import Origin, PackedMatrix
+from mezzotint.packed.matrix import HeldCodes, Origin, PackedMatrix
 from mezzotint.packed.planes import READABLE_BITS, widths_of
 from mezzotint.packed.sources import Source, as_source
 from mezzotint.packed.store_files import OpenShard, advise, close_shards, open_shards, read_header
 from mezzotint.packed.store_format import TILES, Columns, StoreInfo
 from mezzotint.packed.store_map import Part, map_parts
 from mezzotint.packed.store_planes import BlockReader, StoreSource, at_bits, tile_codes
+from mezzotint.packed.store_verify import StoredCodes, Verify, check_verify
 
 _LARGEST_CODES = 8  # bits of codes in memory: what lies below them is the source's
 
@@ -27,14 +27,16 @@ def open(
     *,
     shards: range | None = None,
     source: Any = None,  # noqa: ANN401 - any array-like
-    verify: bool = False,
+    verify: Verify = "first",
     n_jobs: int | None = None,
 ) -> PackedMatrix:
     """Open a store of packed samples.
 
     Codes in tiles are mapped: nothing is read, nothing is copied. Of planes, those that hold the top
-    `bits` bits are read and put together in memory. The store must not become shorter while it is open:
-    the operating system would answer with a signal that ends the process.
+    `bits` bits are read and put together in memory. Whoever reads a block first, a solver, `unpack` or
+    `codes`, gets a StoreError if it does not fit its checksum. The store must not change while it is open:
+    what was verified is not looked at again, and where a file has become shorter the operating system
+    answers with a signal that ends the process.
 
     Parameters
     ----------
@@ -48,10 +50,11 @@ def open(
         others. None opens all; `origin.n_shards` says how many there are.
     source : array-like, Source or None
         The float rows that were packed (of `shards`, if those are given), for exact solutions.
-    verify : bool
-        Check every block now. Otherwise the headers are checked, and blocks of planes when first read.
+    verify : {"first", "all", "never"}
+        When blocks are compared with their checksums: each before it is read for the first time, all before
+        this returns, or not at all. The headers are always verified.
     n_jobs : int or None
-        Threads that put planes together; None means all cores within joblib's limit.
+        Threads that verify blocks and put planes together; None means all cores within joblib's limit.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def open(
     StoreError
         If there is no store at `path`, or it is damaged, unfinished or of another version.
     ParameterError
-        If the store cannot be read at `bits`, or does not have these `shards`.
+        If the store cannot be read at `bits`, does not have these `shards`, or `verify` is something else.
     DataError
         If `source` has another shape than what is opened.
 
@@ -82,16 +85,19 @@ def open(
     >>> coarse.bits, coarse.origin.bytes_read, fine.bits, fine.source.shape
     (4, 8000, 8, (500, 4))
     """
+    check_verify(verify)
     files, columns = _select(path, shards)
     chosen = _checked_bits(files.info, bits)
     rows = None if source is None else _checked_source(source, files.info)
-    if verify:
-        _verify(files)
     if files.info.layout == TILES:
-        return _mapped(files, columns, rows)
+        return _mapped(files, columns, rows, verify, n_jobs)
+    if verify == "all":
+        _verify(files)
+    trusted = verify != "first"
     if rows is None and chosen > _LARGEST_CODES:
-        rows = _decoded(files, columns, chosen)
-    return _assembled(files, columns, rows, min(chosen, _LARGEST_CODES), resolve_n_jobs(n_jobs))
+        rows = _decoded(files, columns, chosen, trusted=trusted)
+    reader = _reader(files, min(chosen, _LARGEST_CODES), trusted=trusted)
+    return _assembled(files, reader, columns, rows, resolve_n_jobs(n_jobs))
 
 
 def open_source(path: str | Path, bits: int | None = None, *, shards: range | None = None) -> StoreSource:
@@ -135,7 +141,7 @@ def open_source(path: str | Path, bits: int | None = None, *, shards: range | No
             f"{path} holds codes in {TILES}; only planes are decoded as a source. Open it with `open`, or "
             "pack with planes=True."
         )
-    return _decoded(files, columns, _checked_bits(files.info, bits))
+    return _decoded(files, columns, _checked_bits(files.info, bits), trusted=False)
 
 
 def verify_store(path: str | Path) -> int:
@@ -243,15 +249,17 @@ def _checked_source(source: Any, info: StoreInfo) -> Source:  # noqa: ANN401
     return rows
 
 
-def _reader(files: _Files, bits: int) -> BlockReader:
-    return BlockReader(files.info, files.open(), len(widths_of(bits)))
+def _reader(files: _Files, bits: int, *, trusted: bool) -> BlockReader:
+    return BlockReader(files.info, files.open(), len(widths_of(bits)), trusted=trusted)
 
 
-def _decoded(files: _Files, columns: Columns, bits: int) -> StoreSource:
-    return StoreSource(_reader(files, bits), at_bits(files.whole, columns, bits))
+def _decoded(files: _Files, columns: Columns, bits: int, *, trusted: bool) -> StoreSource:
+    return StoreSource(_reader(files, bits, trusted=trusted), at_bits(files.whole, columns, bits))
 
 
-def _mapped(files: _Files, columns: Columns, source: Source | None) -> PackedMatrix:
+def _mapped(
+    files: _Files, columns: Columns, source: Source | None, verify: Verify, n_jobs: int | None
+) -> PackedMatrix:
     info, shards = files.info, files.open()
     try:
         parts = [
@@ -263,23 +271,25 @@ def _mapped(files: _Files, columns: Columns, source: Source | None) -> PackedMat
         codes = map_parts(parts)
     finally:
         close_shards(shards)
+    held = HeldCodes(codes) if verify == "never" else StoredCodes(codes, info, shards, n_jobs)
+    if verify == "all":
+        held.read(0, info.shape[0])
     columns = replace(columns, noise=columns.noise[0])
-    return _matrix(codes, info.tiles, columns, source, info.dtype, files.origin(info.bits, 0))
+    return _matrix(held, info.tiles, columns, source, info.dtype, files.origin(info.bits, 0))
 
 
 def _assembled(
-    files: _Files, columns: Columns, source: Source | None, bits: int, n_threads: int
+    files: _Files, reader: BlockReader, columns: Columns, source: Source | None, n_threads: int
 ) -> PackedMatrix:
-    reader = _reader(files, bits)
-    n, d = reader.info.shape
+    (n, d), bits = reader.info.shape, reader.bits
     layout = Layout(n_rows=n, n_columns=d, bits=max(bits, 4))
-    codes = tile_codes(reader, layout, n_threads)
+    held = HeldCodes(tile_codes(reader, layout, n_threads))
     origin = files.origin(bits, reader.bytes_read)
-    return _matrix(codes, layout, at_bits(files.whole, columns, bits), source, files.whole.dtype, origin)
+    return _matrix(held, layout, at_bits(files.whole, columns, bits), source, files.whole.dtype, origin)
 
 
 def _matrix(
-    codes: NDArray[np.uint8],
+    held: HeldCodes,
     layout: Layout,
     columns: Columns,
     source: Source | None,
@@ -287,7 +297,7 @@ def _matrix(
     origin: Origin,
 ) -> PackedMatrix:
     return PackedMatrix(
-        codes=codes,
+        held=held,
         layout=layout,
         offset=columns.offset,
         scale=columns.scale,

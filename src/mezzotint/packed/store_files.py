@@ -50,7 +50,7 @@ class Frame(NamedTuple):
 class OpenShard(NamedTuple):
     """An open file of a shard whose header has been checked."""
 
-    name: str
+    path: Path
     descriptor: int
     data_start: int  # of its first plane
     checksums: NDArray[np.uint32]  # (blocks, planes)
@@ -201,7 +201,7 @@ def _open_shard(store: Path, info: StoreInfo, index: int) -> OpenShard:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         advise(descriptor, "POSIX_FADV_RANDOM")  # reading ahead would go on into codes that nobody wants
         try:
-            return _checked_shard(descriptor, info, index)
+            return _checked_shard(path, descriptor, info, index)
         except BaseException:
             os.close(descriptor)
             raise
@@ -231,7 +231,7 @@ def close_shards(shards: list[OpenShard]) -> None:
         os.close(shard.descriptor)
 
 
-def _checked_shard(descriptor: int, info: StoreInfo, index: int) -> OpenShard:
+def _checked_shard(path: Path, descriptor: int, info: StoreInfo, index: int) -> OpenShard:
     frame = read_frame(descriptor, SHARD_KIND)
     table = info.shard_table(index)
     check_table(frame, table)
@@ -249,4 +249,4 @@ def _checked_shard(descriptor: int, info: StoreInfo, index: int) -> OpenShard:
     if load_json(description) != load_json(info.describe(index)):
         raise StoreError(f"it describes another shard than the header of the store: {shown(description)}")
     checksums = np.frombuffer(data, dtype="<u4").reshape(-1, len(info.planes))
-    return OpenShard(shard_name(index), descriptor, frame.data_start + length, checksums)
+    return OpenShard(path, descriptor, frame.data_start + length, checksums)

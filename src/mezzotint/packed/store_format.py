@@ -140,6 +140,14 @@ class StoreInfo:
             for number, first in enumerate(range(start, stop, self.block_rows)):
                 yield Block(index, number, first, min(first + self.block_rows, stop))
 
+    def block_at(self, row: int) -> Block:
+        """Return the block that holds a row."""
+        index = next(s for s, shard in enumerate(self.shards) if row < shard.stop)
+        start, stop, _ = self.shards[index]
+        number = (row - start) // self.block_rows
+        first = start + number * self.block_rows
+        return Block(index, number, first, min(first + self.block_rows, stop))
+
     def n_blocks(self, shard: int) -> int:
         """Blocks of a shard."""
         start, stop, _ = self.shards[shard]

@@ -145,9 +145,10 @@ def save(packed: PackedMatrix, path: str | Path, shard_bytes: int) -> None:
         provenance={"writer": _WRITER},
     )
     columns = Columns(offset=packed.offset, scale=packed.scale, noise=packed.noise[np.newaxis])
+    codes = packed.codes  # of a store: verified before anything is written
     with StoreWriter(Path(path), info, columns, resume=False) as writer:
         for block in writer.missing_blocks():
-            writer.write(block, [_tiles_of(info, block, packed.codes)])
+            writer.write(block, [_tiles_of(info, block, codes)])
         writer.commit()
 
 

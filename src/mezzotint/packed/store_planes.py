@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mezzotint.errors import StoreError
 from mezzotint.kernels import Layout, ops
-from mezzotint.packed.planes import Codes, join, widths_of
+from mezzotint.packed.planes import READABLE_BITS, Codes, join, widths_of
 from mezzotint.packed.sources import FloatArray
 from mezzotint.packed.store_files import OpenShard, advise
 from mezzotint.packed.store_format import Block, Columns, StoreInfo, checksum
 from mezzotint.packed.store_map import read_into
+from mezzotint.packed.store_verify import damaged
 
 Pieces = list[NDArray[np.uint8]]
 
@@ -29,6 +29,8 @@ class BlockReader:
         The files; closed when the reader is gone.
     n_planes : int
         How many planes to read.
+    trusted : bool
+        Blocks are not verified: they have been, or nobody wants it.
 
     Attributes
     ----------
@@ -36,14 +38,21 @@ class BlockReader:
         Bytes of codes read so far.
     """
 
-    def __init__(self, info: StoreInfo, shards: list[OpenShard], n_planes: int) -> None:
+    def __init__(
+        self, info: StoreInfo, shards: list[OpenShard], n_planes: int, *, trusted: bool = False
+    ) -> None:
         self.info = info
         self.bytes_read = 0
         self._shards = shards
         self._row_bytes = info.planes[:n_planes]
-        self._verified = [np.zeros(len(shard.checksums), dtype=bool) for shard in shards]
+        self._verified = [np.full(len(shard.checksums), trusted) for shard in shards]
         for shard in shards:
             weakref.finalize(self, os.close, shard.descriptor)
+
+    @property
+    def bits(self) -> int:
+        """Top bits of a code that are read, of a store of planes."""
+        return READABLE_BITS[len(self._row_bytes) - 1]
 
     def pieces(self, block: Block, start: int = 0, stop: int | None = None) -> Pieces:
         """Bytes of rows [start, stop) of a block, counted from its first, one array per plane.
@@ -59,14 +68,6 @@ class BlockReader:
     def codes(self, block: Block, start: int = 0, stop: int | None = None) -> Codes:
         """Top bits of rows [start, stop) of a block of planes."""
         return join(self.pieces(block, start, stop), self.info.shape[1])
-
-    def find(self, row: int) -> Block:
-        """Return the block that holds a row."""
-        index = next(s for s, shard in enumerate(self.info.shards) if row < shard.stop)
-        start, stop, _ = self.info.shards[index]
-        number = (row - start) // self.info.block_rows
-        first = start + number * self.info.block_rows
-        return Block(index, number, first, min(first + self.info.block_rows, stop))
 
     def _n_rows(self, block: Block) -> int:
         return self.info.padded(block.stop) - block.start
@@ -90,13 +91,11 @@ class BlockReader:
         return pieces
 
     def _verify(self, block: Block, pieces: Pieces) -> None:
-        expected = self._shards[block.shard].checksums[block.number]
-        if any(checksum(piece) != crc for piece, crc in zip(pieces, expected, strict=False)):
-            name = self._shards[block.shard].name
-            raise StoreError(
-                f"{name} is damaged: rows {block.start} to {block.stop - 1} do not fit "
-                "their checksum. Copy the file again, or pack the data again."
-            )
+        shard = self._shards[block.shard]
+        for piece, expected in zip(pieces, shard.checksums[block.number], strict=False):
+            actual = checksum(piece)
+            if actual != expected:
+                raise damaged(shard, block, int(expected), actual)
         self._verified[block.shard][block.number] = True
 
 
@@ -141,7 +140,7 @@ class StoreSource:
         out = np.empty((stop - start, self.shape[1]), dtype=self.dtype)
         done = start
         while done < stop:
-            block = self._reader.find(done)
+            block = self._reader.info.block_at(done)
             end = min(stop, block.stop)
             codes = self._reader.codes(block, done - block.start, end - block.start)
             out[done - start : end - start] = self._decode(codes)
@@ -153,7 +152,7 @@ class StoreSource:
         out = np.empty((len(index), self.shape[1]), dtype=self.dtype)
         done = 0
         while done < len(index):
-            block = self._reader.find(int(index[done]))
+            block = self._reader.info.block_at(int(index[done]))
             end = int(np.searchsorted(index, block.stop))
             wanted = index[done:end] - block.start
             codes = self._reader.codes(block, int(wanted[0]), int(wanted[-1]) + 1)
