@@ -109,6 +109,8 @@ def _faults(problem: Problem, posed: Posed, fitted: Record, reference: Reference
     found["bound"] = _ratio(arb(fitted["gap_bound"]), reference.scale)
     allowed = 10 * problem.params["tol"] * reference.scale
     far = silent and gap > allowed
+    if far and not gap > 10 * reference.rounded:
+        return ["ill_posed"]
     if far and not reference.at_infinity and rounding_of_data(posed, reference) > gap:
         plain = references.solve(posed, "large").value  # of what float64 makes of the same columns
         return ["ill_posed"] if value - plain < allowed else ["wrong"]
@@ -122,7 +124,8 @@ def _checks(fitted: Record, reference: Reference, value: arb, gap: arb):
     bound, estimate = arb(fitted["gap_bound"]), arb(fitted["gap_estimate"])
     off = abs(value - arb(fitted["objective"]))
     yield "bound_violated", bound.is_nan() or gap > bound
-    yield "estimate_low", converged and gap > 10 * estimate + _SLACK_OF_SUMS * (value + reference.scale)
+    low = converged and gap > 10 * estimate + _SLACK_OF_SUMS * (value + reference.scale)
+    yield "estimate_low", low and gap > 10 * reference.rounded
     yield (
         "objective_off",
         off > _OBJECTIVE * (value + reference.scale) + 10 * _SLACK_OF_SUMS * reference.at_zero,
@@ -150,7 +153,7 @@ def rounding_of_data(posed: Posed, reference: Reference) -> arb:
     Where columns depend on each other up to that, the minimum is made of it: no gap below is anyone's fault.
     """
     spread = _sizes(posed.X - posed.X[0]) if posed.fit_intercept else _sizes(posed.X)
-    pairs = [(w, float(x)) for row in reference.coefs for w, x in zip(row[:-1], spread, strict=True)]
+    pairs = [(abs(w), float(x)) for row in reference.coefs for w, x in zip(row[:-1], spread, strict=True)]
     moved = sum((w * x for w, x in pairs), arb(0)) * arb(2) ** -53
     slope = (2 * reference.value).sqrt() if posed.loss.startswith("squared") else arb(1)
     return slope * moved + moved**2 / 2

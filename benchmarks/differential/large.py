@@ -180,10 +180,10 @@ class Large:
         return there > _FLAT * at_zero
 
     def coefs(self, point: Point) -> list[list[arb]]:
-        """Absolute coefficients in the units of X and, last, the intercept of every output."""
+        """Coefficients in the units of X and, last, the intercept of every output."""
         W = np.ldexp(point.w.astype(np.longdouble), -self.exponents)
         b = point.b - point.w @ self.means
-        return [[abs(to_arb(v)) for v in (*row, shift)] for row, shift in zip(W, b, strict=True)]
+        return [[to_arb(v) for v in (*row, shift)] for row, shift in zip(W, b, strict=True)]
 
 
 def to_arb(value: np.longdouble) -> arb:

@@ -85,7 +85,7 @@ def make_problem(stream: str, seed: int) -> Problem:
     params = {
         **_penalty(draft, estimator),
         **_engine(rng, stream, fixed),
-        **_of_estimator(rng, estimator, fixed, y),
+        **_of_estimator(draft, estimator, fixed, y),
     }
     X = _stored(draft)
     return Problem(
@@ -164,16 +164,17 @@ def _engine(rng: np.random.Generator, stream: str, fixed: dict[str, Any]) -> dic
     return {"solver": solver, "bits": bits, "tol": tol, "fit_intercept": bool(rng.random() < 0.75)}
 
 
-def _of_estimator(
-    rng: np.random.Generator, estimator: str, fixed: dict[str, Any], y: Array
-) -> dict[str, Any]:
+def _of_estimator(draft: _Draft, estimator: str, fixed: dict[str, Any], y: Array) -> dict[str, Any]:
+    rng = draft.rng
     found = {"loss": fixed["loss"]} if "loss" in fixed else {}
     if estimator == "LinearSVR":
         spread = float(np.std(y.astype(np.longdouble)))
         found["epsilon"] = 0.0 if rng.random() < 0.4 else float(spread * _log_uniform(rng, 1e-3, 3.0))
     if "n_classes" in fixed and rng.random() < 0.2:
         weights = {k: float(_log_uniform(rng, 0.05, 20.0)) for k in range(fixed["n_classes"])}
-        found["class_weight"] = "balanced" if rng.random() < 0.4 else weights
+        kept = slice(None) if draft.weights is None else draft.weights > 0
+        present = {k: weights[k] for k in np.unique(y[kept]).tolist()}
+        found["class_weight"] = "balanced" if rng.random() < 0.4 else present
     return found
 
 

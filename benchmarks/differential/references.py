@@ -32,7 +32,7 @@ class Reference:
     at_zero : arb
         Objective of W = 0; of distances to targets with the means of these as intercepts.
     coefs : list of list of arb
-        Absolute values of the weights and, last, the intercept of every output there.
+        The weights and, last, the intercept of every output there.
     penalty : arb
         lam.
     condition : float
@@ -51,6 +51,14 @@ class Reference:
     condition: float
     at_infinity: bool
     objective: Callable[[Array, Array], arb]
+
+    @functools.cached_property
+    def rounded(self) -> arb:
+        """By how much F is above the minimum where its coefficients are rounded to float64."""
+        nearest = np.array([[float(w.mid()) for w in row] for row in self.coefs])
+        if not np.isfinite(nearest).all():
+            return arb(0)
+        return (self.objective(nearest[:, :-1], nearest[:, -1]) - self.value).upper().nonnegative_part()
 
     @property
     def scale(self) -> arb:
@@ -74,7 +82,7 @@ def _solve_small(posed: Posed) -> Reference:
         value=sum((m.value for m in minima), arb(0)),
         error=sum((m.error for m in minima), arb(0)),
         at_zero=_at_zero(posed),
-        coefs=[[abs(w) for w in row] for row in coefs],
+        coefs=coefs,
         penalty=solved[0][0].lam,
         condition=max(_condition(part, *found) for part, found in zip(parts, solved, strict=True)),
         at_infinity=any(exact.escapes(minimum.theta) for exact, minimum in solved),

@@ -51,10 +51,14 @@ class _Newton:
         value, tiny = self._value(theta), arb(2) ** -int(_DIGITS * ctx.prec)
         for _ in range(_MOST_STEPS):
             gradient, H = self._derivatives(theta)
-            v = self._step(gradient, H, "approx")
+            try:
+                v = self._step(gradient, H, "approx")
+            except ZeroDivisionError:  # more bits are needed
+                break
             decrement = -sum((dot(g, s) for g, s in zip(gradient, v, strict=True)), arb(0)).mid()
             if not decrement > tiny * value or value < _NOTHING * at_zero:
-                theta = _along(theta, v, arb(1)) if self.switches else theta
+                last = _along(theta, v, arb(1))
+                theta = last if self.switches and not self._value(last) > value else theta
                 break
             theta, value, moved = self._line(theta, value, v, decrement)
             if not moved:
