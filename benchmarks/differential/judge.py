@@ -152,7 +152,9 @@ def rounding_of_data(posed: Posed, reference: Reference) -> arb:
 
     Where columns depend on each other up to that, the minimum is made of it: no gap below is anyone's fault.
     """
-    pairs = [(abs(w), float(x)) for row in reference.coefs for w, x in zip(row[:-1], _sizes(posed.X), strict=True)]
+    pairs = [
+        (abs(w), float(x)) for row in reference.coefs for w, x in zip(row[:-1], _sizes(posed.X), strict=True)
+    ]
     moved = sum((w * x for w, x in pairs), arb(0)) * arb(2) ** -53
     slope = (2 * reference.value).sqrt() if posed.loss.startswith("squared") else arb(1)
     return slope * moved + moved**2 / 2

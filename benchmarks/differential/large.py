@@ -4,6 +4,7 @@ Columns are scaled by powers of two and centred first: the difference of two nea
 returned is the value of a point; a gap that is measured from it is never too large, whatever was missed.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -35,8 +36,10 @@ class Large:
     """A posed problem with scaled, centred columns."""
 
     def __init__(self, posed: Posed) -> None:
-        self.posed = posed
         self.K = posed.n_outputs
+        self.shifts = _means_of_targets(posed)
+        self.exact_y = posed.y.astype(np.longdouble) - self.shifts[:, None] if self.shifts.any() else posed.y
+        self.posed = posed = dataclasses.replace(posed, y=self.exact_y.astype(posed.y.dtype))
         largest = np.abs(posed.X).max(axis=0)
         self.exponents = np.where(largest > 0, np.frexp(largest)[1], 0)
         self.t = (posed.s / posed.s.max()) / (posed.s / posed.s.max()).sum()
@@ -60,7 +63,10 @@ class Large:
         shifts = [
             sum((m * Fraction(float(v)) for m, v in zip(means, row, strict=True)), Fraction(0)) for row in W
         ]
-        return Point(w, np.array([_long(Fraction(float(v)) + s) for v, s in zip(b, shifts, strict=True)]))
+        exact = [Fraction(float(v)) + s for v, s in zip(b, shifts, strict=True)]
+        return Point(
+            w, np.array([_long(v - Fraction(s)) for v, s in zip(exact, self.shifts.tolist(), strict=True)])
+        )
 
     def value(self, point: Point) -> arb:
         """F in long double, as a ball."""
@@ -86,7 +92,7 @@ class Large:
         return arb(to_arb(value), to_arb(_SUMS * np.abs(value) + _MARGINS * size * slope))
 
     def _losses(self, m: Array, rows: slice) -> Array:
-        y = self.posed.y[:, rows]
+        y = (self.exact_y if m.dtype == np.longdouble else self.posed.y)[:, rows]
         if self.softmax:
             return softmax_loss(m, y[0])
         return LOSSES[self.posed.loss](self.posed.epsilon).value(m, y).sum(axis=0)
@@ -97,9 +103,10 @@ class Large:
         """Return the best point, what is left by Newton's word, and the Hessian's condition number."""
         if self.softmax or self.K == 1:
             return self._minimised()
-        parts = [Large(self.posed.output(k))._minimised() for k in range(self.K)]
-        points, left, conditions = zip(*parts, strict=True)
-        joined = Point(np.concatenate([p.w for p in points]), np.concatenate([p.b for p in points]))
+        parts = [Large(self.posed.output(k)) for k in range(self.K)]
+        points, left, conditions = zip(*(part._minimised() for part in parts), strict=True)
+        again = np.array([part.shifts[0] for part in parts])  # what rounding left of the means
+        joined = Point(np.concatenate([p.w for p in points]), np.concatenate([p.b for p in points]) + again)
         return joined, sum(left), max(conditions)
 
     def _minimised(self) -> tuple[Point, float, float]:
@@ -109,8 +116,6 @@ class Large:
         free = 1.0 if self.posed.fit_intercept else 0.0
         self.A = np.column_stack([self.X, np.full(len(self.X), free)])
         theta = np.zeros((self.K, self.X.shape[1] + 1))
-        if self.posed.loss in TARGETS and self.posed.fit_intercept:
-            theta[:, -1] = self.posed.y @ self.t
         value, left = self._value(theta), np.inf
         for _ in range(_MOST_STEPS):
             gradient, H = self._derivatives(theta)
@@ -182,8 +187,15 @@ class Large:
     def coefs(self, point: Point) -> list[list[arb]]:
         """Coefficients in the units of X and, last, the intercept of every output."""
         W = np.ldexp(point.w.astype(np.longdouble), -self.exponents)
-        b = point.b - point.w @ self.means
+        b = point.b.astype(np.longdouble) - point.w @ self.means + self.shifts
         return [[to_arb(v) for v in (*row, shift)] for row, shift in zip(W, b, strict=True)]
+
+
+def _means_of_targets(posed: Posed) -> Array:
+    """What is taken off targets before anything is squared."""
+    if posed.loss not in TARGETS or not posed.fit_intercept:
+        return np.zeros(posed.n_outputs)
+    return posed.y @ (posed.s / posed.s.sum())
 
 
 def to_arb(value: np.longdouble) -> arb:

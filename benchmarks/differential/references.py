@@ -100,11 +100,10 @@ def _solve_large(posed: Posed) -> Reference:
     large = Large(posed)
     point, left, condition = large.minimise()
     value = large.value(point)
-    b = posed.y @ large.t if posed.loss in TARGETS and posed.fit_intercept else np.zeros(posed.n_outputs)
     return Reference(
         value=value.lower(),
         error=arb(2 * max(left, 0.0)) + 2 * value.rad(),
-        at_zero=large.value(Point(np.zeros_like(point.w), b)).mid(),
+        at_zero=large.value(Point(np.zeros_like(point.w), np.zeros(posed.n_outputs))).mid(),
         coefs=large.coefs(point),
         penalty=to_arb(large.lam),
         condition=condition,
