@@ -13,7 +13,7 @@
 namespace mezzotint {
 namespace {
 
-constexpr uint32_t rounding_stream = 0x68616c70;  // "halp"; output k uses rounding_stream + k
+constexpr uint32_t rounding_stream = 0x68616c70;  // Stream.HALP_ROUNDING of mezzotint/random.py
 constexpr int most_doublings = 400;               // in one step; more means that the offset is not finite
 
 // Offset of one output and everything that its step reads and writes.
@@ -208,7 +208,7 @@ class Epoch {
 
   EpochResult run(double* average, Interrupt* interrupt) {
     EpochResult result;
-    run_team(n_workers_, n_steps_, [&](int64_t step) { return batches_.slabs_in(step); },
+    run_team(n_workers_, n_steps_, most_slabs_, [&](int64_t step) { return batches_.slabs_in(step); },
              [&](int worker, int64_t step, int64_t h) { work(*workers_[static_cast<size_t>(worker)], step, h); },
              [&](int64_t step) {
                result.finite = descend(step, result.doublings);

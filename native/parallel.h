@@ -2,14 +2,15 @@
 //
 // A matrix has a fixed list of row segments (a function of its shape). Threads take segments from a counter,
 // each segment writes a partial result of its own, and partials are added in a fixed tree. Threads are
-// started per pass: a pass takes milliseconds, a start microseconds, and nothing survives a fork.
+// started per pass: a pass takes milliseconds, a start microseconds, and nothing survives a fork. A thread
+// that the system refuses is done without (native/helpers.h).
 #pragma once
 #include <atomic>
 #include <cstdint>
 #include <exception>
 #include <mutex>
-#include <thread>
-#include <vector>
+
+#include "helpers.h"
 
 namespace mezzotint {
 
@@ -39,11 +40,10 @@ bool parallel_for(int64_t count, int n_threads, Interrupt* interrupt, Body body)
       stop = true;
     }
   };
-  std::vector<std::thread> threads;
-  const int64_t helpers = (count < n_threads ? count : n_threads) - 1;
-  for (int64_t t = 0; t < helpers; t++) threads.emplace_back(work, false);
-  work(true);
-  for (auto& thread : threads) thread.join();
+  {
+    const Helpers helpers((count < n_threads ? count : n_threads) - 1, [&](int64_t) { work(false); });
+    work(true);
+  }  // all have ended: only now is `error` read
   if (error) std::rethrow_exception(error);
   return !stop.load();
 }

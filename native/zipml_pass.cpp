@@ -14,6 +14,7 @@
 namespace mezzotint {
 namespace {
 
+// Stream.ZIPML_... of mezzotint/random.py
 constexpr uint32_t coefficient_stream = 0x7A000000, model_stream = 0x7B000000, gradient_stream = 0x7C000000;
 constexpr double one_byte = 127.0;  // limit of a model that is held in one signed byte
 
@@ -214,7 +215,7 @@ class Descent {
     DescentStatus status;
     for (auto& o : outputs_) o->totals = kernels_.totals(o->columns);
     if (!(status.finite = settle(0))) return status;
-    run_team(n_workers_, batches_.n_steps(), [&](int64_t step) { return batches_.slabs_in(step); },
+    run_team(n_workers_, batches_.n_steps(), most_slabs_, [&](int64_t step) { return batches_.slabs_in(step); },
              [&](int worker, int64_t step, int64_t h) { work(*workers_[static_cast<size_t>(worker)], step, h); },
              [&](int64_t step) {
                descend(step);

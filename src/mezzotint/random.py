@@ -18,13 +18,23 @@ J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as
 from __future__ import annotations
 
 import operator
+from enum import IntEnum, unique
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.errors import ParameterError
 
-__all__ = ["integers", "permutation", "philox", "random_bits", "sample_rows", "to_uniform", "uniforms"]
+__all__ = [
+    "Stream",
+    "integers",
+    "permutation",
+    "philox",
+    "random_bits",
+    "sample_rows",
+    "to_uniform",
+    "uniforms",
+]
 
 _ROUNDS = 10
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -33,6 +43,36 @@ _LOW_WORD = np.uint64(0xFFFFFFFF)
 _WORD_BITS = np.uint64(32)
 # 64-bit lanes of this many blocks (four arrays of 32 KiB) stay in the second-level cache through all rounds.
 _CHUNK_BLOCKS = 4096
+
+
+@unique
+class Stream(IntEnum):
+    """What random bits are for: the fourth word of a counter, one number for each use of a seed.
+
+    Two uses of one number would draw the same bits. Elsewhere numbers mean something else, under seeds of
+    their own: of an optimizer's bits the parameter, of the papers' textbook what its own lists say.
+    """
+
+    COLUMN_RANGES = 1  # rows that the ranges of packed columns are measured on
+    ROW_SAMPLE = 2  # rows of the preconditioner
+    CURVATURE_SAMPLE = 3  # the same, drawn by curvature
+    CANDIDATES = 4  # rows that the latter are drawn among
+    THINNED = 5  # groups of rows of a thinned problem
+    EXTENT = 6  # rows that tell how far columns reach
+    SPREAD = 7  # rows whose mean decouples an intercept where none is curved
+    HALP_UNITS = 0x756E6974  # "unit": rows that the units of float columns are measured on
+    HALP_ROUNDING = 0x68616C70  # "halp", and the numbers after it: outputs
+    STORE_NOISE = 0x6E6F6973  # "nois": rows that the rounding noise of a store is measured on
+    HALP_ORDER = 0x6F726465  # "orde": visiting order
+    PACKING = 0x7061636B  # "pack": stochastic rounding of samples
+    POWER = 0x706F7765  # "powe": start of power iteration
+    DEPENDENCE = 0x72616E6B  # "rank": rows that tell whether columns are dependent
+    SHUFFLE = 0x73687566  # "shuf": order of rows
+    ZIPML_COEFFICIENTS = 0x7A000000  # and the numbers after it: slabs, each of all outputs
+    ZIPML_ORDER = 0x7A697064  # "zipd": order of runs; its steps count passes
+    ZIPML_START = 0x7A697073  # "zips": where runs begin
+    ZIPML_MODEL = 0x7B000000  # and the numbers after it: outputs
+    ZIPML_GRADIENT = 0x7C000000  # likewise
 
 
 def philox(seed: int, counters: NDArray[np.uint32]) -> NDArray[np.uint32]:

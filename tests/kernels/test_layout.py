@@ -1,7 +1,7 @@
 """Would catch: codes stored elsewhere than documented, segments or blocks that depend on more than the shape.
 
 Seen to fail when the two nibbles of a byte were swapped, when the last bits came before the lines and when
-the last segment was dropped.
+the last segment was dropped, or partials were let grow to 64 MB.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mezzotint.errors import DataError, ParameterError
-from mezzotint.kernels import Layout, segment_bounds
+from mezzotint.kernels import Layout, ops, segment_bounds
 from mezzotint.kernels.layout import MAX_COLUMNS, MAX_SEGMENTS
 
 SHAPES = {"n_rows": st.integers(0, 10**8), "n_columns": st.integers(1, MAX_COLUMNS)}
@@ -44,8 +44,6 @@ def stored(layout, codes):
 
 @pytest.mark.parametrize(("bits", "n_draws"), [(8, 1), (4, 1), (8, 2), (5, 2), (4, 2), (3, 2), (2, 2)])
 def test_every_code_lies_where_the_layout_says(bits, n_draws, kernel_set):
-    from mezzotint.kernels import ops
-
     layout = Layout(n_rows=21, n_columns=90, bits=bits, n_draws=n_draws)
     x = np.random.default_rng(0).integers(0, n_draws * layout.last_level + 1, (21, 90)).astype(np.float32)
     codes = np.full(layout.n_bytes, 77, np.uint8)
@@ -64,6 +62,19 @@ def test_segments_cover_all_rows_in_multiples_of_16(n_rows, n_columns):
     assert len(bounds) <= MAX_SEGMENTS + 1
     assert (np.diff(bounds) > 0).all()
     assert (bounds[:-1] % 16 == 0).all()
+
+
+@pytest.mark.parametrize("n_columns", [1, 64, 5_000, 40_000])
+def test_partials_of_one_output_take_at_most_32_mb_and_of_several_as_often(n_columns):
+    n_segments = len(segment_bounds(2**31, n_columns)) - 1
+    assert n_segments * n_columns * 8 <= 32 * 2**20
+    layout = Layout(n_rows=600, n_columns=n_columns, bits=8)
+    codes, zeros, ones = np.zeros(layout.n_bytes, np.uint8), np.zeros(n_columns), np.ones(n_columns)
+    sizes = [
+        ops().packed_gradient(codes, layout, zeros, ones, np.zeros((K, 600), np.float32)).nbytes
+        for K in (1, 3)
+    ]
+    assert sizes == [(len(layout.segments) - 1) * (n_columns + 1) * 8 * K for K in (1, 3)]
 
 
 @given(**SHAPES, width=WIDTHS)

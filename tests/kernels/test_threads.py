@@ -17,23 +17,24 @@ THREADS = (1, 2, 3, 7)
 class Problem:
     """Small random arguments, shared read-only by all operations."""
 
-    def __init__(self, rng):
-        self.x = rng.standard_normal((N_ROWS, N_COLUMNS)).astype(np.float32)
-        self.bounds = segment_bounds(N_ROWS, N_COLUMNS)
+    def __init__(self, rng, n=N_ROWS, d=N_COLUMNS):
+        self.shape = n, d
+        self.x = rng.standard_normal((n, d)).astype(np.float32)
+        self.bounds = segment_bounds(n, d)
         self.segments = (0, len(self.bounds) - 1)
-        self.layout = Layout(n_rows=N_ROWS, n_columns=N_COLUMNS, bits=8)
+        self.layout = Layout(n_rows=n, n_columns=d, bits=8)
         self.codes = rng.integers(0, 256, self.layout.n_bytes, dtype=np.uint8)
-        self.offset = rng.standard_normal(N_COLUMNS)
-        self.scale = rng.uniform(0.01, 0.02, N_COLUMNS)
-        self.v = rng.standard_normal((N_OUTPUTS, N_COLUMNS + 1))
-        self.c = rng.standard_normal((N_OUTPUTS, N_ROWS)).astype(np.float32)
-        self.y = rng.standard_normal((N_OUTPUTS, N_ROWS))
-        self.phi = rng.standard_normal((1, N_ROWS))
-        self.labels = rng.integers(0, 2, (1, N_ROWS)).astype(np.float64)
-        self.weights = rng.uniform(0.5, 2, N_ROWS)
+        self.offset = rng.standard_normal(d)
+        self.scale = rng.uniform(0.01, 0.02, d)
+        self.v = rng.standard_normal((N_OUTPUTS, d + 1))
+        self.c = rng.standard_normal((N_OUTPUTS, n)).astype(np.float32)
+        self.y = rng.standard_normal((N_OUTPUTS, n))
+        self.phi = rng.standard_normal((1, n))
+        self.labels = rng.integers(0, 2, (1, n)).astype(np.float64)
+        self.weights = rng.uniform(0.5, 2, n)
 
     def rows(self):
-        return np.zeros((N_OUTPUTS, N_ROWS), np.float32)
+        return np.zeros((N_OUTPUTS, self.shape[0]), np.float32)
 
 
 def column_scales(p, n_threads):
@@ -48,7 +49,7 @@ def pack_rows(p, n_threads):
 
 def unpack_rows(p, n_threads):
     out = np.empty_like(p.x)
-    native.unpack_rows(p.codes, p.layout, p.offset, p.scale, 0, N_ROWS, out, n_threads=n_threads)
+    native.unpack_rows(p.codes, p.layout, p.offset, p.scale, 0, len(out), out, n_threads=n_threads)
     return out
 
 
@@ -75,7 +76,7 @@ def gap_squares(p, n_threads):
 
 
 def exact_pass(p, n_threads):
-    phi = np.zeros((N_OUTPUTS, N_ROWS))
+    phi = np.zeros_like(p.y)
     sums = native.exact_pass(
         p.x, p.bounds, p.segments, p.v, "squared", p.y, p.weights, phi, n_threads=n_threads
     )
@@ -119,18 +120,18 @@ def first_nonfinite(p, n_threads):
 
 
 def cholesky(p, n_threads):
-    factor = p.x.T @ p.x + np.eye(N_COLUMNS, dtype=np.float32)
+    factor = p.x.T @ p.x + np.eye(p.shape[1], dtype=np.float32)
     return native.cholesky(factor, n_threads=n_threads), np.tril(factor)
 
 
 def add_grams(p, n_threads):
-    out = np.zeros((2, N_COLUMNS, N_COLUMNS), np.float32)
+    out = np.zeros((2, p.shape[1], p.shape[1]), np.float32)
     native.add_grams(out, p.x, np.stack([p.weights, 1 - p.weights]), n_threads=n_threads)
     return out
 
 
 def cholesky_solve(p, n_threads):
-    factors = np.stack([np.eye(N_COLUMNS) * (k + 2) for k in range(N_OUTPUTS)])
+    factors = np.stack([np.eye(p.shape[1]) * (k + 2) for k in range(N_OUTPUTS)])
     return native.cholesky_solve(factors, p.v[:, :-1].copy(), n_threads=n_threads)
 
 

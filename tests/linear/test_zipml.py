@@ -4,7 +4,8 @@ The first were made in the rounding of row coefficients, of the model and of the
 was seen to fail here (the mean step leaves the float gradient), as were steps without the correction of
 double-sampled gradients, sums without the last slab, proximal steps that forgot the sign, and a correction on
 optimal levels that counted odd codes instead of squaring their gaps. The derived excess of the loss was seen
-to fail without the correction.
+to fail without the correction. Caught too: settings of a wrong kind that passed, a rate of 1e9 that was
+called noise, weights that were refused only after packing.
 """
 
 import numpy as np
@@ -19,6 +20,7 @@ from mezzotint.kernels import native
 from mezzotint.kernels.descent import DescentModel, DescentSchedule
 from mezzotint.kernels.epochs import EpochRows
 from mezzotint.linear import LinearRegression, LogisticRegression, Ridge, ZipML
+from mezzotint.packed import as_source
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +256,7 @@ def test_a_rate_of_the_paper_falls_as_one_over_the_pass(regression):
     ],
 )
 def test_settings_outside_their_sets_are_refused(setting):
-    with pytest.raises(ParameterError, match=f"{next(iter(setting))}=.*allowed"):
+    with pytest.raises(ParameterError, match=f"{next(iter(setting))}=.* is not possible; (allowed|give)"):
         ZipML(**setting)
 
 
@@ -266,3 +268,73 @@ def test_weights_on_double_sampled_codes_and_float_bits_are_refused(regression):
         Ridge(solver="zipml", bits=32).fit(X, y)
     with pytest.raises(ParameterError, match="solver='adam' is unknown"):
         Ridge(solver="adam").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"bounds": None}, r"bounds=None is not possible; allowed: .*\(-inf, inf\) is no box"),
+        ({"bounds": (0.0,)}, "bounds=.*allowed"),
+        ({"bounds": (np.nan, 1.0)}, "bounds=.*allowed"),
+        ({"bounds": ("low", "high")}, "bounds=.*allowed"),
+        ({"batch_size": 2.5}, "batch_size=2.5 is not possible; give an integer >= 1"),
+        ({"batch_size": True}, "batch_size=True"),
+        ({"batch_size": "many"}, "batch_size='many'"),
+        ({"rate": "fast"}, "rate='fast'"),
+        ({"rate": np.inf}, "rate=inf is not possible; give a finite number > 0"),
+        ({"rate": np.nan}, "rate=nan"),
+        ({"l1": None}, "l1=None"),
+        ({"halving": np.nan}, "halving=nan"),
+        ({"model_bits": 16.0}, r"model_bits=16.0 is not possible; allowed: 16 or 8"),
+        ({"gradient_bits": False}, "gradient_bits=False"),
+        ({"average": "no"}, "average='no'"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_parameter_errors_that_say_what_is_allowed(setting, message):
+    with pytest.raises(ParameterError, match=message):
+        ZipML(**setting)
+
+
+def test_numpy_numbers_are_numbers():
+    ZipML(batch_size=np.int64(64), rate=np.float32(0.5), bounds=[np.float64(-1), 2], model_bits=np.int64(8))
+
+
+@pytest.mark.parametrize("rate", [30.0, 1e4, 1e9, 1e300])
+def test_a_rate_that_is_too_large_is_called_by_its_name(regression, rate):
+    X, y = regression
+    with pytest.warns(ConvergenceWarning, match="the rate is larger than this data allows"):
+        model = Ridge(solver=ZipML(rate=rate), max_iter=20).fit(X, y)
+    assert model.result_.status.name == "RATE_TOO_LARGE"
+
+
+@pytest.mark.parametrize("rate", [1.0, 2.0])
+def test_a_rate_of_ones_own_is_not_blamed_for_noise_that_drowns_the_data(rate):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 60))
+    packed = mz.pack(X, bits=1, n_draws=2, keep_source=False)
+    with pytest.warns(ConvergenceWarning, match="noise drowns the data"):
+        Ridge(alpha=1e-6, solver=ZipML(rate=rate)).fit(packed, X[:, 0])
+
+
+def test_a_rate_that_the_data_allow_finishes(regression):
+    X, y = regression
+    for rate in (0.1, 1.0):
+        model = Ridge(solver=ZipML(rate=rate), max_iter=10).fit(X, y)
+        assert model.result_.status.name == "FINISHED"
+
+
+def test_weights_are_refused_before_the_rows_are_read(regression):
+    X, y = regression
+    read = []
+
+    def blocks():
+        read.append(len(read))
+        yield X
+
+    source = as_source(blocks)
+    read.clear()
+    with pytest.raises(DataError, match="sample_weight came with double-sampled codes"):
+        Ridge(solver="zipml").fit(source, y, sample_weight=2.0)
+    assert not read
+    LogisticRegression(solver="zipml", max_iter=2).fit(source, y > 3, sample_weight=np.arange(len(y)) + 1.0)
+    assert read, "one draw takes weights"

@@ -1,7 +1,7 @@
 """Chunks of a source: caught rows that were read late, skipped or out of order, an error that got lost.
 
 Each was made on purpose in `chunks` (no reading ahead, every other part, the last two parts swapped, the
-reader's exception ignored) and seen to fail here.
+reader's exception ignored, a thread that must start) and seen to fail here.
 """
 
 import threading
@@ -70,3 +70,15 @@ def test_a_single_chunk_starts_no_thread(monkeypatch):
     spy = Spy()
     list(chunks(spy, BOUNDS))
     assert [name for _, _, name in spy.read] == [threading.current_thread().name]
+
+
+def test_without_a_thread_the_caller_reads_every_block_once_and_in_order(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    spy = Spy()
+    found = list(chunks(spy, BOUNDS))
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in found])[:, 0], np.arange(5_000))
+    assert [start for start, _, _ in spy.read] == sorted({start for start, _, _ in spy.read})
+    assert {name for _, _, name in spy.read} == {threading.current_thread().name}

@@ -20,6 +20,7 @@ SHAPES = {  # rows and columns of the quick tables
     "zipml-bias": (5, 5),
     "zipml-minibatch": (6, 6),
     "zipml-optimal": (4, 5),
+    "halp-convergence": (9, 6),
 }
 
 

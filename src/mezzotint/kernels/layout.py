@@ -16,7 +16,7 @@ from mezzotint.errors import DataError, ParameterError
 ROW_GROUP = 16  # rows are padded to it: four tiles of four rows
 MAX_COLUMNS = 65_536  # 255 * 128 * 65,536 < 2**31: an int32 row sum cannot overflow
 MAX_SEGMENTS = 128
-_PARTIAL_VALUES = 2**22  # bounds the float64 partials of one pass: 32 MB
+_PARTIAL_VALUES = 2**22  # bounds the float64 partials of one pass: 32 MB for each output
 _BLOCK_BYTES = 131_072  # a block of codes stays in L2 between its two uses
 _MAX_BLOCK_ROWS = 512
 _CACHE_LINE = 64

@@ -7,16 +7,9 @@ from mezzotint.kernels import _native
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import Layout
 from mezzotint.kernels.native_packed import layout_arguments
+from mezzotint.kernels.reference.losses import number_of
 
 __all__ = ["halp_epoch", "svrg_epoch"]
-
-LOSSES = {
-    "logistic": 0,
-    "squared": 1,
-    "softmax": 2,
-    "squared_hinge": 3,
-    "squared_epsilon_insensitive": 4,
-}
 
 
 def halp_epoch(
@@ -70,7 +63,7 @@ def svrg_epoch(
 
 
 def _rows(rows: EpochRows) -> tuple[object, ...]:
-    return LOSSES[rows.loss], rows.phi, rows.y, rows.weights
+    return number_of(rows.loss), rows.phi, rows.y, rows.weights
 
 
 def _columns(model: EpochModel) -> tuple[NDArray[np.float64], ...]:

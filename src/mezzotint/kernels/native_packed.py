@@ -12,7 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from mezzotint.errors import DataError, ParameterError
 from mezzotint.kernels import _native
 from mezzotint.kernels.layout import ROW_GROUP, Layout
-from mezzotint.kernels.reference.packed import PACKING_STREAM, Segments
+from mezzotint.kernels.reference.packed import Segments
+from mezzotint.random import Stream
 
 __all__ = [
     "column_scales",
@@ -82,7 +83,7 @@ def pack_rows(
             f"rounding={rounding!r} with {layout.n_draws} draws; rounded to nearest they would be the same, "
             "pass rounding='stochastic'"
         )
-    random = (seed, draw, PACKING_STREAM) if rounding == "stochastic" else None
+    random = (seed, draw, Stream.PACKING) if rounding == "stochastic" else None
     shape = layout_arguments(layout)
     return int(_native.pack_rows(x, shape, offset, scale, codes, first_row, random, n_threads))
 

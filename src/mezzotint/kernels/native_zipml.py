@@ -9,8 +9,8 @@ from mezzotint.kernels import _native
 from mezzotint.kernels.descent import DescentModel, DescentResult, DescentSchedule
 from mezzotint.kernels.epochs import EpochRows
 from mezzotint.kernels.layout import Layout
-from mezzotint.kernels.native_halp import LOSSES
 from mezzotint.kernels.native_packed import layout_arguments
+from mezzotint.kernels.reference.losses import number_of
 from mezzotint.kernels.reference.zipml import LIMITS
 
 __all__ = ["sgd_epoch", "zipml_epoch"]
@@ -59,7 +59,7 @@ def _run(
     average, losses = np.zeros_like(coef), np.zeros(len(schedule.order))
     finite = kernel(
         *matrix,
-        (LOSSES[rows.loss], rows.phi, rows.y, rows.weights),
+        (number_of(rows.loss), rows.phi, rows.y, rows.weights),
         _columns(model),
         _steps(schedule, n_threads),
         (coef, average, losses),

@@ -22,6 +22,7 @@ from mezzotint.linear.validation import (
     check_verbose,
     named_columns,
 )
+from mezzotint.linear.zipml import check_unweighted, n_draws_for
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import check_bits
 
@@ -60,6 +61,9 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         **parts: Any,  # noqa: ANN401
     ) -> Problem:
         """Return the problem without its penalty; `parts` are loss, labels, outputs and weights."""
+        if settings.solver == "zipml":  # before X is packed, which may take long
+            n_draws = n_draws_for(parts["loss"]) if given is None else given.n_draws
+            check_unweighted(n_draws, parts["loss"], parts["weights"])
         return Problem(
             source=source,
             packed=packed_copy(source, given, settings, parts["loss"]),

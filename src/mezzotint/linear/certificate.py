@@ -59,7 +59,7 @@ def certify(
     curvature : ndarray of float64, shape (K, K), or None
         Of F in the intercepts at this point; None without an intercept.
     """
-    gap_estimate = max(gap_estimate, 0.0) + _SLACK * abs(point.value)
+    gap_estimate = max(gap_estimate, 0.0) + _SLACK * abs(point.value) + _lost(problem, point) + _LEAST
     nowhere = Certificate(gap_estimate=gap_estimate, gap_bound=np.inf, coef_bound=np.inf)
     if problem.penalty <= 0:
         return nowhere
@@ -83,14 +83,30 @@ def _rounding(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
     """How far rounding can have moved the components of a gradient, shape (K, d) or (d,).
 
     The terms of a sum are slopes times values; a slope is as wrong as its margin is, times the curvature.
-    Of logistic losses slopes and curvatures are at most the losses themselves.
     """
-    size = problem.extent.magnitude
-    smooth = problem.loss in ("logistic", "softmax")
-    slopes = min(abs(point.value), 1.0) if smooth else np.sqrt(2.0 * abs(point.value))
-    margins = (np.abs(point.coef[:, :-1]) * size).sum(axis=1) + np.abs(point.coef[:, -1])
-    wrong: NDArray[np.float64] = slopes + (slopes if smooth else 1.0) * margins
-    return _ROUNDINGS * _EPS * wrong[:, None] * size
+    slopes, curvature = _slopes_and_curvature(problem, point)
+    wrong: NDArray[np.float64] = slopes + curvature * _margins_reached(problem, point)
+    return _ROUNDINGS * _EPS * wrong[:, None] * problem.extent.magnitude
+
+
+def _lost(problem: Problem, point: Evaluation) -> float:
+    """A gap that rounding of the margins can make, or hide."""
+    curvature = _slopes_and_curvature(problem, point)[1]
+    wrong = _ROUNDINGS * _EPS * _margins_reached(problem, point)
+    return curvature * dot(wrong, wrong)
+
+
+def _margins_reached(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
+    """How far the sums that margins are can reach on their way, shape (K,)."""
+    weights: NDArray[np.float64] = (np.abs(point.coef[:, :-1]) * problem.extent.magnitude).sum(axis=1)
+    return weights + np.abs(point.coef[:, -1])
+
+
+def _slopes_and_curvature(problem: Problem, point: Evaluation) -> tuple[float, float]:
+    """Mean slope and curvature of the losses, or more: of logistic ones at most the losses themselves."""
+    if problem.loss in ("logistic", "softmax"):
+        return min(abs(point.value), 1.0), min(abs(point.value), 1.0)
+    return float(np.sqrt(2.0 * abs(point.value))), 1.0
 
 
 def _left_in_intercepts(curvature: NDArray[np.float64], slope: NDArray[np.float64]) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear.factors import CentredRows, CholeskyFactors, Penalty, weighted_mean
+from mezzotint.linear.factors import Added, CentredRows, CholeskyFactors, Penalty, weighted_mean
 from mezzotint.linear.objective import Coef
 from mezzotint.packed import Source
 
@@ -30,7 +30,7 @@ _CHUNK_VALUES = 2**22  # curvatures held at a time
 def is_affordable(n_rows: int, n_columns: int, n_outputs: int) -> bool:
     """Whether the whole Hessian of a problem of this shape can be built and factorised."""
     unknowns = n_outputs * (n_columns + 1)
-    return unknowns <= _MOST_UNKNOWNS and n_rows * unknowns**2 / 4 + unknowns**3 / 3 <= _MOST_WORK
+    return unknowns <= _MOST_UNKNOWNS and unknowns * unknowns * (n_rows / 4 + unknowns / 3) <= _MOST_WORK
 
 
 def remainders(p: Array) -> Array:
@@ -82,12 +82,21 @@ class CoupledCurvature:
         self._threads = n_threads
         self._factors: CholeskyFactors | None = None
         n, d = source.shape
-        self.build_cost = n * d**2
+        self.build_cost = n * d * d
 
     @property
     def is_exact(self) -> bool:
         """Whether nothing that matters was added to the Hessian to factorise it."""
         return self._factors is not None and self._factors.is_exact
+
+    def hidden(self, step: Coef, curvatures: Penalty) -> float:
+        """What the curvature that was added to H may hide, see `Added.hidden`."""
+        if self._factors is None:
+            raise RuntimeError("build comes before hidden")
+        added = self._factors.added
+        shape = step.shape
+        own = Added(added.amount.reshape(shape)[:, :-1], added.least.reshape(shape)[:, :-1])
+        return own.hidden(step[:, :-1], curvatures)
 
     def build(self, probabilities: Array) -> int:
         """Factorise for probabilities of shape (K, n); returns the number of factorisations."""

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from mezzotint.kernels import segment_bounds
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.sources import chunks
-from mezzotint.random import sample_rows
+from mezzotint.random import Stream, sample_rows
 
 Columns = NDArray[np.float64]
 
 _LOOKED_AT = 2**22  # values up to which all rows are looked at, and the values of a row sample
 _LEAST_ROWS = 4096
-_STREAM = 6  # random bits of that sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ def column_extent(source: Source, packed: PackedMatrix | None, seed: int) -> Ext
         return exact_extent(source)
     else:
         size = max(_LEAST_ROWS, _LOOKED_AT // d)
-        rows = source.rows(np.sort(sample_rows(seed, n, size, stream=_STREAM)))
+        rows = source.rows(np.sort(sample_rows(seed, n, size, stream=Stream.EXTENT)))
         low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
     low, high = low.copy(), high.copy()
     empty = np.flatnonzero((low == 0) & (high == 0))

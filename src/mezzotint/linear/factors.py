@@ -8,6 +8,7 @@ Consecutive outputs share a factor where there are fewer factors than outputs, s
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ _JITTER = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}  # on a unit
 _MOST_JITTER = 10.0  # more than any matrix of finite numbers with a unit diagonal can need
 _WELL_POSED = 1e-11  # least squared pivot, on a unit diagonal, that the jitter does not show in
 # Of the largest diagonal: below it what is added drowns in rounding, and ``(r - B^T ...) / rho`` cancels.
-_LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-14}
+_LEAST_RHO = {np.dtype(np.float32): 1e-7, np.dtype(np.float64): 1e-16}
 _RELIABLE_RHO = 1e-10  # and below which it costs many of the digits of a step
 _CHUNK_VALUES = 2**22  # centred at a time
 _TINY = float(np.finfo(np.float64).tiny)
@@ -33,6 +34,39 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 class NotFinite(ArithmeticError):
     """A curvature matrix holds NaN or infinity: columns reach further than was known."""
+
+
+def factor_of(n_outputs: int, n_factors: int) -> NDArray[np.int64]:
+    """Index of the factor that each output uses, shape (n_outputs,)."""
+    return np.arange(n_outputs, dtype=np.int64) * n_factors // n_outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """What was added to diagonals of matrices M, to make them positive definite.
+
+    Attributes
+    ----------
+    amount : ndarray of float64, shape (G, d) or (G, 1)
+        J.
+    least : ndarray of float64, shape (G, d) or (G, 1)
+        A tenth of the least pivot that was left without J, in the same units: M has about that at least.
+    """
+
+    amount: Array
+    least: Array
+
+    def hidden(self, step: Coef, curvatures: Penalty) -> float:
+        """What J may hide of ``r M^-1 r``, for the step ``v = (M + J)^-1 r`` (K, d) without intercepts.
+
+        Without J it is ``r.v + v.Jv + (Jv) M^-1 (Jv)``, and M is at least the curvature that columns have by
+        themselves. Where there is none either, what J hides is all there may be, and inf says so.
+        """
+        member = factor_of(len(step), len(self.amount))
+        pull = self.amount[member] * step
+        least = np.broadcast_to(curvatures, pull.shape) + self.least[member]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return fixed_sum(pull * step) + fixed_sum(np.where(pull != 0, pull * pull / least, 0.0))
 
 
 class Grams(Protocol):
@@ -51,13 +85,12 @@ class Factors(Protocol):
     def is_exact(self) -> bool:
         """Whether these are factors of G_k itself: nothing that matters was added to them."""
 
+    @property
+    def added(self) -> Added:
+        """What was added to the diagonals of G_k to make them positive definite."""
+
     def solve(self, r: Coef) -> Coef:
         """Solve with r of shape (K, d), row k by factor ``k * G // K``."""
-
-
-def factor_of(n_outputs: int, n_factors: int) -> NDArray[np.int64]:
-    """Index of the factor that each output uses, shape (n_outputs,)."""
-    return np.arange(n_outputs, dtype=np.int64) * n_factors // n_outputs
 
 
 def centre(rows: NDArray[Any], mean: Array | None, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -134,15 +167,19 @@ class CholeskyFactors:
         self.m = m
         self._factors = g
         self._threads = worthwhile(n_threads, g.size)
-        self._j = np.empty(g.shape[:2])
+        self._j, self.added = np.empty(g.shape[:2]), Added(np.empty(g.shape[:2]), np.empty(g.shape[:2]))
         least = np.inf
-        for matrix, j in zip(g, self._j, strict=True):
+        parts = zip(g, self._j, self.added.amount, self.added.least, strict=True)
+        for matrix, j, amount, left in parts:
             j[:] = _unit_scale(np.diagonal(matrix).astype(np.float64))
             scale = j.astype(g.dtype)
             matrix *= scale
             matrix *= scale[:, None]
-            matrix[:] = cholesky_with_jitter(matrix, n_threads)
-            least = min(least, float(np.diagonal(matrix).min()) ** 2)
+            matrix[:], jitter = cholesky_with_jitter(matrix, n_threads)
+            root = float(np.diagonal(matrix).min())
+            pivot = root * root
+            amount[:], left[:] = jitter / (j * j), max(pivot - 2.0 * jitter, 0.0) / 10.0 / (j * j)
+            least = min(least, pivot)
         self.is_exact = g.dtype == np.float64 and least > _WELL_POSED
 
     def solve(self, r: Coef) -> Coef:
@@ -160,8 +197,10 @@ def _unit_scale(diagonal: Array) -> Array:
     return scale
 
 
-def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> NDArray[Any]:
+def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> tuple[NDArray[Any], float]:
     """Factor a symmetric matrix with unit-size diagonal, adding more to it until it is positive definite.
+
+    Returns the factor and what was added.
 
     Raises
     ------
@@ -174,7 +213,7 @@ def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> NDArray[Any]:
         factor = m.copy()
         factor[diagonal] += m.dtype.type(jitter)
         if ops().cholesky(factor, n_threads=worthwhile(n_threads, len(m) ** 3 / 6)) < 0:
-            return factor
+            return factor, jitter
         jitter *= 10
     raise NotFinite("the curvature of the sampled rows is not finite")
 
@@ -209,7 +248,9 @@ class WoodburyGrams:
 
     def _in_units_of(self, rho: Array, omega: Array, beta: Array | None) -> "_UnitFactors":
         """Factor of one G_k with a penalty for each column: of columns over the roots of theirs."""
-        largest = self._k[np.diag_indices_from(self._k)].max() * omega.max(initial=0.0)
+        # Where nothing is curved nor penalised, anything will do: as if every row were.
+        curved = omega.max(initial=0.0) or float(not rho.any())
+        largest = self._k[np.diag_indices_from(self._k)].max() * curved
         least = _LEAST_RHO[self._k.dtype] * float(largest)
         unit = 1.0 / np.sqrt(np.maximum(rho, max(least, _TINY)))
         rows = (self._rows * unit).astype(self._rows.dtype)
@@ -238,7 +279,7 @@ def _woodbury(
     if beta is not None:
         m = _times_transposed(rows, omega, n_threads)
     factors = CholeskyFactors(inner, m, n_threads)
-    return _WoodburyFactors(rows, root, unit, shifts, factors, reliable, n_threads)
+    return _WoodburyFactors(rows, root, unit, shifts, factors, reliable, shifts - rho, n_threads)
 
 
 def _weighted(k: NDArray[Any], root: Array, unit: Array | None) -> NDArray[Any]:
@@ -260,10 +301,12 @@ class _WoodburyFactors:
         rho: Array,
         inner: CholeskyFactors,
         is_exact: bool,
+        added: Array,
         n_threads: int,
     ) -> None:
         self.m = inner.m
         self.is_exact = is_exact and inner.is_exact
+        self.added = Added(added[:, None], np.zeros((len(added), 1)))
         self._rows, self._root, self._unit, self._rho = rows, root, unit, rho
         self._inner = inner
         self._threads = n_threads
@@ -286,6 +329,7 @@ class _UnitFactors:
         self._unit, self._factors = unit, factors
         self.m = factors.m / unit
         self.is_exact = factors.is_exact
+        self.added = Added(factors.added.amount / (unit * unit), factors.added.least / (unit * unit))
 
     def solve(self, r: Coef) -> Coef:
         out: Coef = self._factors.solve(r * self._unit) * self._unit
@@ -299,6 +343,8 @@ class _SeparateFactors:
         self._factors = factors
         self.m = np.concatenate([each.m for each in factors])
         self.is_exact = all(each.is_exact for each in factors)
+        amounts, least = ([getattr(each.added, name) for each in factors] for name in ("amount", "least"))
+        self.added = Added(np.concatenate(amounts), np.concatenate(least))
 
     def solve(self, r: Coef) -> Coef:
         member = factor_of(len(r), len(self._factors))
@@ -377,7 +423,7 @@ def _energy_outside(rows: NDArray[Any], held: NDArray[Any], k: NDArray[Any], n_t
     diagonal = np.diag_indices_from(m)
     m[diagonal] += m.dtype.type(1e-5) * m[diagonal].sum() / m.dtype.type(n_sample)
     largest = float(m[diagonal].max()) or 1.0
-    factor = cholesky_with_jitter(m / m.dtype.type(largest), n_threads)
+    factor, _ = cholesky_with_jitter(m / m.dtype.type(largest), n_threads)
     inside = ops().cholesky_solve(factor[None], cross / largest)
     pairs = zip(held.astype(np.float64), cross, inside, strict=True)
     energies: list[float] = [max(dot(h, h) - dot(c, s), 0.0) for h, c, s in pairs]

@@ -7,16 +7,17 @@ quarter. A move is accepted only if the exact objective does not rise. Nothing h
 the measurements.
 
 With ``float32=True`` the same loop runs on the float rows with a float32 offset: plain SVRG, the baseline.
+It visits rows at random, so they must lie in memory (or be mapped) as float32: anything else is copied.
 """
 
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.errors import ParameterError
-from mezzotint.kernels import ops
+from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.epochs import EpochModel, EpochResult, EpochRows, EpochSchedule
 from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.certificate import certify_at_best_intercept, growth_within, measured_decrement
@@ -27,12 +28,11 @@ from mezzotint.linear.model import RowBuffers, reach
 from mezzotint.linear.objective import LEAST_SCALE, Evaluation, Evaluator, Problem, dot, norm
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.sample import draw_sample, sample_size
-from mezzotint.packed import PackedMatrix
-from mezzotint.random import integers, permutation, sample_rows
+from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed.sources import chunks
+from mezzotint.random import Stream, integers, permutation, sample_rows
 
 _UNIT_ROWS = 4096  # that the units of float columns are taken from
-_UNIT_STREAM = 0x756E6974  # "unit": random bits that draw them
-_ORDER_STREAM = 0x6F726465  # "orde": random bits of the visiting order
 _RANGE = 8.0  # first range of a grid, in longest first steps; it doubles whenever an offset saturates
 _OFFSET_LIMIT = 127
 _SAFETY = 50.0  # iterate until the estimated gap is this much below the tolerance; it errs by up to 5
@@ -158,16 +158,13 @@ class _FloatEpochs:
     bits = 32
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        source = problem.source
-        whole = source.whole
-        x = whole if whole is not None else source.block(0, source.shape[0])
-        self._x: NDArray[Any] = np.ascontiguousarray(x, np.float32)
+        self._x = _float32_rows(problem.source)
         self._n_threads = problem.n_threads
         if problem.packed is not None:
             self.unit = problem.packed.scale
         else:
             n = len(self._x)
-            rows = np.sort(sample_rows(seed, n, min(n, _UNIT_ROWS), stream=_UNIT_STREAM))
+            rows = np.sort(sample_rows(seed, n, min(n, _UNIT_ROWS), stream=Stream.HALP_UNITS))
             self.unit = ops().column_scales(self._x[rows], 8, n_threads=problem.n_threads)[1]
         self.n_passes = 0
         self.pass_bytes = self._x.nbytes
@@ -194,6 +191,16 @@ class _FloatEpochs:
         return result
 
 
+def _float32_rows(source: Source) -> NDArray[np.float32]:
+    """The rows where a minibatch finds them: X itself if it is C-contiguous float32, else one copy."""
+    if source.whole is not None:
+        return np.ascontiguousarray(source.whole, np.float32)
+    rows, bounds = np.empty(source.shape, np.float32), segment_bounds(*source.shape)
+    for (first, count), part in chunks(source, bounds):  # never all of it in float64 beside the copy
+        rows[bounds[first] : bounds[first + count]] = part
+    return rows
+
+
 class _Halp:
     """State of one fit."""
 
@@ -217,7 +224,7 @@ class _Halp:
         self._trace: list[Iteration] = []
         self._coordinates: Coordinates = coordinates_of(problem, data.unit, seed)
         self._pace = Pace(problem.n_rows, self._coordinates)
-        self._tiles = permutation(seed, -(-problem.n_rows // ROW_GROUP), stream=_ORDER_STREAM)
+        self._tiles = permutation(seed, -(-problem.n_rows // ROW_GROUP), stream=Stream.HALP_ORDER)
         self._passes = self._steps = 0
         self._scale_floor = LEAST_SCALE * self._evaluate.objective_at_zero()
 
@@ -292,7 +299,7 @@ class _Halp:
         """One random order of the tiles for the whole fit, started anywhere in each pass."""
         count = len(self._tiles)
         starts = integers(
-            self._seed, count, self._pace.n_passes, start=self._passes, step=1, stream=_ORDER_STREAM
+            self._seed, count, self._pace.n_passes, start=self._passes, step=1, stream=Stream.HALP_ORDER
         )
         n_batches = self._pace.n_batches
         return EpochSchedule(

@@ -6,19 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels import segment_bounds
+from mezzotint.kernels.reference.losses import curvature_bound
 from mezzotint.linear.design import Coef, FloatDesign
 from mezzotint.linear.objective import Problem, dot, norm
 from mezzotint.linear.sample import RowSample, draw_sample
 from mezzotint.packed import ArraySource
 from mezzotint.packed.sources import chunks
-from mezzotint.random import uniforms
+from mezzotint.random import Stream, uniforms
 
 Float64 = NDArray[np.float64]
 
 _SAMPLE_ROWS = 2048  # rows that the metric is measured on
 _NORM_ROWS = 256  # rows whose lengths are compared
 _POWER_STEPS = 10
-_POWER_STREAM = 0x706F7765  # "powe"
 _MARGIN = 1.1  # power iteration approaches the largest eigenvalue from below
 _BOLDNESS = 4.0  # first step * curvature, doubled: four times what plain SVRG's theory allows
 _STABLE = 0.6  # of step * curvature / (1 + momentum); the heavy ball flies apart at 2
@@ -28,7 +28,7 @@ _FORGET = 20.0  # e-foldings of the momentum that an epoch must have time for
 _NOISE = 0.8  # noise that the first epochs may have, relative to the move
 _LEAST_FRICTION = 0.01
 _TOO_SLOW, _TOO_NOISY = 0.04, -0.05
-_CURVATURE = {"logistic": 0.25, "softmax": 0.5}  # bounds of the loss's second derivative; else 1
+_MOST_PENALTY, _LEAST_SQUARE = 1e30, 1e-300  # a column far below its penalty's size stays where it is
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,19 +115,19 @@ def coordinates_of(problem: Problem, unit: Float64, seed: int) -> Coordinates:
     hidden = variance > 1e-12 * mean * mean
     if not problem.fit_intercept:  # constant columns then matter: their code is 0, their unit free
         unit = np.where((unit > 0) | hidden, unit, np.abs(mean))
-    bound = _CURVATURE.get(problem.loss, 1.0)
+    bound = curvature_bound(problem.loss)
     largest = bound * _MARGIN * _largest_curvature(design, ones, centre, unit, total)
     constant = bound / 0.9 if problem.fit_intercept else np.inf
     if hidden.any():
         centre = np.where(hidden, mean if problem.fit_intercept else 0.0, centre)
         moment = variance if problem.fit_intercept else variance + mean * mean
         unit = np.where(hidden, np.sqrt(bound * moment / max(largest, 1e-12)), unit)
-    squared = np.where(unit > 0, unit, 1.0) ** 2
+    squared = np.maximum(np.where(unit > 0, unit, 1.0) ** 2, _LEAST_SQUARE)
     rows = bound * _longest_row(sample, centre, unit)
     return Coordinates(
         centre=centre,
         unit=unit,
-        penalty=np.where(unit > 0, problem.curvatures / squared, 0.0),
+        penalty=np.where(unit > 0, np.minimum(problem.curvatures / squared, _MOST_PENALTY), 0.0),
         smooth=max(largest, 1e-12),
         smooth_row=max(rows + largest, 1e-12),
         constant=constant,
@@ -159,7 +159,7 @@ def _largest_curvature(
 ) -> float:
     """Largest eigenvalue of the weighted mean of a a^T, a = (x - centre) / unit, by power iteration."""
     inverse = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
-    u = uniforms(0, 0, len(unit), stream=_POWER_STREAM) - 0.5
+    u = uniforms(0, 0, len(unit), stream=Stream.POWER) - 0.5
     margins = np.empty_like(weights)
     size = 0.0
     for _ in range(_POWER_STEPS):

@@ -77,14 +77,23 @@ class Metric:
         blocks know nothing of the curvature between classes, outputs may have to share a block, what makes
         a nearly singular matrix positive definite curves what is flat: gaps seem smaller than they are.
         """
-        own_blocks = self._problem.n_blocks <= self._curvature.max_factors and self._problem.loss != "softmax"
-        return self._exact and (own_blocks or self._coupled) and self._curvature.is_exact
+        problem = self._problem
+        own_blocks = problem.n_blocks <= self._curvature.max_factors and problem.loss != "softmax"
+        # Piecewise losses take Newton's own steps however singular: conjugate gradients stop at every kink.
+        solvable = problem.is_piecewise or self._curvature.is_exact
+        return self._exact and (own_blocks or self._coupled) and solvable
 
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r``; the last one is remembered: decrements are asked for before steps."""
         if r is not self._solved_for:
             self._solution, self._solved_for = self._curvature.solve(r), r
         return self._solution
+
+    def hidden(self, gradient: Coef) -> float:
+        """What of ``g H^-1 g`` the curvature may hide that made M positive definite; 0 if M is exact."""
+        if not self._exact or self._curvature.is_exact:
+            return 0.0
+        return self._curvature.hidden(self.solve(gradient), self._problem.curvatures)
 
     def squared_norm(self, gradient: Coef) -> float:
         """Return ``g M^-1 g``, twice an estimate of the gap."""
@@ -145,7 +154,8 @@ class Metric:
         if self._sample.is_everything or n_sample < 2 * d:
             return False
         omega = self._sampled(centre).sum(axis=0) * self._sample.weights
-        effective = fixed_sum(omega) ** 2 / max(dot(omega, omega), 1e-300)
+        total = fixed_sum(omega)
+        effective = total * total / max(dot(omega, omega), 1e-300)
         if effective > _EFFECTIVE * n_sample:
             return False
         candidates = candidate_rows(self._problem, self._seed)

@@ -38,7 +38,7 @@ from mezzotint.linear.preconditioner import SampleCurvature
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.packed import ArraySource
 from mezzotint.packed.sources import chunks
-from mezzotint.random import sample_rows
+from mezzotint.random import Stream, sample_rows
 
 LOSSES = ("hinge", "epsilon_insensitive")
 
@@ -49,7 +49,6 @@ _MAX_NEWTON = 60  # steps for one mu
 _GATHERED = 2**24  # values of curved rows that are gathered; more stay where they are
 _STALLS = 8  # outer steps without a smaller gap
 _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
-_SPREAD_STREAM = 7  # random bits that draw them
 _FLOOR = 1e-12  # relative gap that rounding errors explain
 _ROUNDINGS = 4.0  # of a sum over rows, relative to what it adds up
 _SLACK = 1e-15  # relative rounding error of the objective itself
@@ -126,7 +125,7 @@ def solve_multipliers(
     Returns
     -------
     Result
-        `gap_estimate` is the duality gap, `gap_bound` that and what rounding can have done to it.
+        `gap_estimate` and `gap_bound` are the duality gap and what rounding can have done to it.
     """
     began = time.perf_counter() if started_at is None else started_at
     trace: list[Iteration] = []
@@ -146,7 +145,7 @@ def solve_multipliers(
         coef=np.concatenate([output.best.coef for output in done]),
         status=worst,
         objective=sum(output.best.value for output in done),
-        gap_estimate=gap,
+        gap_estimate=bound,
         gap_bound=bound,
         coef_bound=float(np.sqrt(2.0 * bound / problem.penalty)),
         solver="multipliers",
@@ -276,7 +275,7 @@ class _Output:
         if not len(index):
             index = np.flatnonzero(self._s > 0)
             if len(index) > _SPREAD:
-                index = index[np.sort(sample_rows(0, len(index), _SPREAD, stream=_SPREAD_STREAM))]
+                index = index[np.sort(sample_rows(0, len(index), _SPREAD, stream=Stream.SPREAD))]
             bend = np.zeros((1, len(index)))
         source, weights = self._problem.source, self._s
         if len(index) * source.shape[1] <= _GATHERED:

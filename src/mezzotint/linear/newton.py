@@ -155,18 +155,17 @@ class _Newton:
     def run(self, start: Coef | None) -> Result:
         if start is None:
             self._metric.build_at_zero()
+        else:
+            self._may_restart = False
         centre, decrement = self._first_centre(start)
         self._record(centre, decrement)
-        status = Status.ITERATION_LIMIT
+        status: Status | None = None
         stalls = slow = n_iter = 0
         before = np.inf
         decrement = self._checked_decrement(centre, decrement)
         while True:
-            ended = self._end(centre, decrement)
-            if ended is not None:
-                status = ended
-                break
-            if n_iter == self._max_iter:
+            status = self._end(centre, decrement)
+            if status is not None or n_iter == self._max_iter:
                 break
             n_iter += 1
             previous, centre = centre, self._outer_step(centre)
@@ -179,16 +178,29 @@ class _Newton:
             slow = slow + 1 if self._is_slow(previous, centre, (earlier, before, decrement)) else 0
             if slow and stalls and self._at_floor(centre, decrement, stalls):
                 decrement = self._trusted(centre, decrement)
-                if self._at_floor(centre, decrement, stalls):
-                    status = self._status_at_floor(centre, decrement)
-                    break
+                status = self._status_at_floor(centre, decrement, stalls)
             # One slow outer step is the coarse data's fault only if the inner loop did what it was asked to.
-            if ((slow and self._inner_done) or slow > 1 or stalls) and not self._climb() and stalls >= 3:
-                if not self._may_restart or start is not None:
-                    status = Status.STALLED
-                    break
-                centre, decrement, stalls = *self._at_zero_coefficients(), 0
-        return self._finish(centre, status, n_iter, decrement)
+            elif ((slow and self._inner_done) or slow > 1 or stalls) and not self._climb() and stalls >= 3:
+                centre, decrement, status = self._at_the_top(centre, decrement)
+                stalls = 0
+            if status is not None:
+                break
+        return self._finish(centre, status or Status.ITERATION_LIMIT, n_iter, decrement)
+
+    def _status_at_floor(self, centre: Evaluation, decrement: float, stalls: int) -> Status | None:
+        """Status where the exact objective no longer falls, if the decrement can be trusted to say so."""
+        if self._is_enough(centre, decrement):
+            return Status.CONVERGED
+        return Status.FLOOR if self._at_floor(centre, decrement, stalls) else None
+
+    def _at_the_top(self, centre: Evaluation, decrement: float) -> tuple[Evaluation, float, Status | None]:
+        """Where even the last rung makes no progress: enough, or once more from zero, or stalled."""
+        decrement = self._trusted(centre, decrement)
+        if self._is_enough(centre, decrement):
+            return centre, decrement, Status.CONVERGED
+        if not self._may_restart:
+            return centre, decrement, Status.STALLED
+        return *self._at_zero_coefficients(), None
 
     def _end(self, centre: Evaluation, decrement: float) -> Status | None:
         """Status that a centre ends with, if it does."""
@@ -292,7 +304,7 @@ class _Newton:
         eta = self._buffers.eta
         if not self._metric.is_faithful:
             measured = measured_decrement(self.problem, self._design(), self._metric, centre, self._buffers)
-            decrement = max(decrement, measured)
+            decrement = max(decrement, measured) + self._metric.hidden(centre.gradient)
         elif self.problem.loss in ("logistic", "softmax"):
             self._design().margins(-self._metric.solve(centre.gradient), eta)
         else:
@@ -300,17 +312,16 @@ class _Newton:
         self._is_flat = reach(eta) > _FLAT
         return decrement * growth_within(self.problem.loss, reach(eta))
 
-    def _status_at_floor(self, centre: Evaluation, decrement: float) -> Status:
-        """Where the exact objective no longer falls: converged if the gap is known to be small enough."""
-        enough = 0.0 <= 0.5 * decrement <= self._tol * self._scale(centre)
-        return Status.CONVERGED if enough else Status.FLOOR
+    def _is_enough(self, centre: Evaluation, decrement: float) -> bool:
+        """Whether the gap is as small as was asked for, although Newton's own steps would square it."""
+        return 0.0 <= 0.5 * decrement <= self._tol * self._scale(centre)
 
     def _is_converged(self, centre: Evaluation, decrement: float) -> bool:
         return 0.0 <= decrement <= self._goal(centre)  # below zero there are rounding errors only
 
     def _goal(self, centre: Evaluation) -> float:
         """Decrement to reach. Newton's own steps square the gap: the last one costs as much as any other."""
-        exact = max(min(self._tol, self._tol**2), 1e-16)
+        exact = max(min(self._tol, self._tol * self._tol), 1e-16)
         return 2.0 * (exact if self._mode >= Mode.EXACT else self._tol / _SAFETY) * self._scale(centre)
 
     def _scale(self, centre: Evaluation) -> float:
@@ -345,11 +356,11 @@ class _Newton:
 
     def _minimise(self, model: InnerModel, eta: float, max_newton: int, *, enough: float = 0.0) -> Coef:
         """Reduce the model's gradient by `eta`, or its decrement to `enough`, in Newton steps; returns z."""
-        target = max(eta**2 * self._metric.squared_norm(model.gradient), enough)
+        target = max(eta * eta * self._metric.squared_norm(model.gradient), enough)
         quadratic = self.problem.loss == "squared"
         for _ in range(max_newton):
             rule = StopRule(
-                relative=0.0 if quadratic else _ETA_CG**2,
+                relative=0.0 if quadratic else _ETA_CG * _ETA_CG,
                 absolute=0.25 * target,
                 max_iterations=_MAX_CG if self._mode < Mode.EXACT else _MAX_CG_EXACT,
                 guard=_GUARD if model.removes_noise else _GUARD_PLAIN,

@@ -22,14 +22,13 @@ from mezzotint.kernels import ops
 from mezzotint.linear.centred import column_means, weighted_blocks
 from mezzotint.linear.nullspace_grams import express
 from mezzotint.linear.objective import Coef, Problem
-from mezzotint.random import sample_rows
+from mezzotint.random import Stream, sample_rows
 
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 LOSSES = ("squared", "logistic", "softmax")  # those that can do without a penalty
 
-_STREAM = 3  # random bits of the row sample
 _PIVOT = 1e-10  # of a unit-diagonal Gram matrix: a smaller one may come from dependent columns
 _DECOMPOSED_WORK, _DECOMPOSED_VALUES = 3e8, 1e7  # n d min(n, d) and n d up to which rows are decomposed
 _DOUBTFUL = 1e-6  # of a column of unit length: less may be rounding, if the column is mostly its mean
@@ -110,7 +109,7 @@ def looks_deficient(problem: Problem, seed: int) -> bool:
         return True
     check_memory(d)
     count = min(len(eligible), d + max(64, d // 4))
-    index = eligible[np.sort(sample_rows(seed, len(eligible), count, stream=_STREAM))]
+    index = eligible[np.sort(sample_rows(seed, len(eligible), count, stream=Stream.DEPENDENCE))]
     rows = problem.source.rows(index).astype(np.float64)
     if problem.fit_intercept:
         rows -= rows.sum(axis=0) / len(rows)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops
 from mezzotint.kernels.threads import worthwhile
+from mezzotint.linear.decades import decades
 from mezzotint.linear.objective import Coef, dot
 
 RowArray = NDArray[np.float32]
@@ -111,11 +112,11 @@ def newton_step(
         p = h + beta * p
         p_m_p = rh_new + beta * beta * p_m_p
         r, rh = r_new, rh_new
-    decades = 0.5 * np.log10(rh0 / max(rh_new, 1e-300)) if rh0 > 0 else 1.0
+    fallen = 0.5 * decades(rh0, max(rh_new, 1e-300)) if rh0 > 0 else 1.0
     return NewtonStep(
         direction=v,
         iterations=iterations,
-        per_decade=iterations / max(float(decades), 0.3),
+        per_decade=iterations / max(fallen, 0.3),
         decrement=-dot(gradient, v),
         trusted=trusted,
         solved=solved,
@@ -133,7 +134,7 @@ def line_search(
     """Find t with ``|slope(t)| <= left |slope(0)|`` on a convex function of one variable.
 
     Doubling `first` until the slope changes sign, then a guarded secant; at most `most` evaluations, of
-    margins only, never of the data. 0 where the function does not fall, which rounding errors can bring about.
+    margins only, never of the data. 0 where the function does not fall, which rounding errors can cause.
     """
     if not slope_at_zero < 0:
         return 0.0

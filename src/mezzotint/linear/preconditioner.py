@@ -115,6 +115,12 @@ class SampleCurvature:
         """Whether nothing that matters was added to the matrices to factorise them."""
         return self._blocks is not None and self._blocks.is_exact
 
+    def hidden(self, step: Coef, curvatures: Penalty) -> float:
+        """What the curvature that was added to M may hide of ``r M^-1 r``, for ``step = M^-1 r``."""
+        if self._blocks is None:
+            raise RuntimeError("build comes before hidden")
+        return self._blocks.added.hidden(step[:, :-1], curvatures)
+
     def solve(self, r: Coef) -> Coef:
         """Return ``M^-1 r`` for r of shape (K, d + 1), block elimination of the intercept included."""
         if self._blocks is None:
@@ -133,7 +139,7 @@ class _Bordered:
     def __init__(self, grams: Grams, omega: NDArray[np.float64], mean: NDArray[np.float64] | None) -> None:
         self._beta = None if mean is None else np.array([_curvature_of_intercept(row) for row in omega])
         self._factors = grams.factor(omega, self._beta)
-        self.is_exact = self._factors.is_exact
+        self.is_exact, self.added = self._factors.is_exact, self._factors.added
         # Column of the intercept in the coordinates of the caller, whose rows are not centred.
         self._shift = None
         if mean is not None and self._beta is not None:

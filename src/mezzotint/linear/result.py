@@ -15,8 +15,9 @@ class Status(Enum):
     FLOOR = "stopped at the floor of float64 arithmetic: the exact objective no longer falls"
     ITERATION_LIMIT = "stopped at max_iter: the best point found is returned; raise max_iter or tol"
     STALLED = "stopped without progress above the tolerance: the best point found is returned"
-    SEPARABLE = "has no minimum: the classes can be separated and nothing penalises large weights; give a penalty (a finite C)"
+    SEPARABLE = "has no minimum: the classes can be separated and nothing holds the weights; give a finite C"
     FINISHED = "finished its passes: an answer of stochastic gradient descent, which has no certificate"
+    RATE_TOO_LARGE = "diverged: the rate is larger than this data allows; give ZipML a smaller rate, or None"
     NO_MINIMUM = (
         "diverged: with so few rows for so few bits noise drowns the data; give more of either, or a penalty"
     )

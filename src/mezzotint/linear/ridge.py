@@ -87,8 +87,9 @@ class Ridge(_LeastSquares):
         Strength of the penalty, >= 0; the same for all targets.
     bits : {8, 4, 32}, default 8
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
-        memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
-        PackedMatrix, its own bits count.
+        memory; 32 packs nothing: "newton" iterates on X itself, "halp" on X where it is C-contiguous
+        float32 (a memory map, too), else on a float32 copy, 4 bytes per value. The solution is the same.
+        If X is a PackedMatrix, its own bits count.
     levels : {"uniform", "optimal"}, default "uniform"
         Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
         least variance, see `mezzotint.pack`. For columns with heavy tails.
@@ -263,8 +264,9 @@ class LinearRegression(_LeastSquares):
     ----------
     bits : {8, 4, 32}, default 8
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
-        memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
-        PackedMatrix, its own bits count.
+        memory; 32 packs nothing: "newton" iterates on X itself, "halp" on X where it is C-contiguous
+        float32 (a memory map, too), else on a float32 copy, 4 bytes per value. The solution is the same.
+        If X is a PackedMatrix, its own bits count.
     levels : {"uniform", "optimal"}, default "uniform"
         Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
         least variance, see `mezzotint.pack`. For columns with heavy tails.

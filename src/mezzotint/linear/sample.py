@@ -10,9 +10,8 @@ from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.objective import Problem, dot, fixed_sum
 from mezzotint.packed import ArraySource, PackedMatrix, Source
 from mezzotint.packed.matrix import HeldCodes
-from mezzotint.random import sample_rows, uniforms
+from mezzotint.random import Stream, sample_rows, uniforms
 
-_STREAM, _CURVATURE_STREAM, _CANDIDATE_STREAM, _THINNED_STREAM = 2, 3, 4, 5  # random bits of the row samples
 _HELD_OUT = 128
 _MAX_CANDIDATES = 2**17
 _FLOPS, _BANDWIDTH = 60e9, 25e9  # of a typical core: they weigh costs against each other, nothing is timed
@@ -96,7 +95,9 @@ def draw_sample(problem: Problem, size: int, seed: int) -> RowSample:
     n_eligible = problem.n_rows if eligible is None else len(eligible)
     if size >= n_eligible:
         return everything(problem)
-    drawn = np.sort(sample_rows(seed, n_eligible, min(n_eligible, size + _HELD_OUT), stream=_STREAM))
+    drawn = np.sort(
+        sample_rows(seed, n_eligible, min(n_eligible, size + _HELD_OUT), stream=Stream.ROW_SAMPLE)
+    )
     held = np.zeros(len(drawn), dtype=bool)
     held[np.linspace(0, len(drawn) - 1, len(drawn) - size).astype(np.int64)] = True
     drawn = drawn if eligible is None else eligible[drawn].astype(np.int64)
@@ -130,7 +131,7 @@ def candidate_rows(problem: Problem, seed: int) -> NDArray[np.int64]:
     weights = problem.weights
     eligible = np.arange(problem.n_rows) if weights is None else np.flatnonzero(weights > 0)
     if len(eligible) > _MAX_CANDIDATES:
-        drawn = sample_rows(seed, len(eligible), _MAX_CANDIDATES, stream=_CANDIDATE_STREAM)
+        drawn = sample_rows(seed, len(eligible), _MAX_CANDIDATES, stream=Stream.CANDIDATES)
         eligible = eligible[np.sort(drawn)]
     return eligible.astype(np.int64)
 
@@ -159,7 +160,9 @@ def draw_by_curvature(
     total = fixed_sum(weights)
     chance = weights * (0.9 / dot(weights, curvature) * curvature + 0.1 / total)
     cumulated = np.cumsum(chance)
-    points = (np.arange(size) + uniforms(seed, 0, 1, stream=_CURVATURE_STREAM)[0]) * (cumulated[-1] / size)
+    points = (np.arange(size) + uniforms(seed, 0, 1, stream=Stream.CURVATURE_SAMPLE)[0]) * (
+        cumulated[-1] / size
+    )
     drawn, count = np.unique(np.searchsorted(cumulated, points), return_counts=True)
     drawn = np.minimum(drawn, len(candidates) - 1)
     index = candidates[drawn]
@@ -179,7 +182,7 @@ def thinned(problem: Problem, share: int, seed: int) -> Problem:
     """
     groups = _weighted_groups(problem)
     count = max(1, -(-len(groups) // share))
-    groups = groups[np.sort(sample_rows(seed, len(groups), count, stream=_THINNED_STREAM))]
+    groups = groups[np.sort(sample_rows(seed, len(groups), count, stream=Stream.THINNED))]
     index = (groups[:, None] * ROW_GROUP + np.arange(ROW_GROUP)).ravel()
     index = index[index < problem.n_rows].astype(np.int64)
     packed = None if problem.packed is None else _thinned_codes(problem.packed, groups, len(index))

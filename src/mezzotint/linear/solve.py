@@ -19,7 +19,7 @@ from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result
 from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
 from mezzotint.linear.validation import check_choice
-from mezzotint.linear.zipml import ZipML, solve_zipml
+from mezzotint.linear.zipml import ZipML, n_draws_for, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
 from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
@@ -126,7 +126,7 @@ def _samples(source: Source, settings: Settings, loss: str) -> PackedMatrix:
         raise ParameterError(
             "solver='zipml' runs on packed samples, so bits=32 is not possible; give 8 or 4."
         )
-    n_draws = 2 if loss == "squared" else 1
+    n_draws = n_draws_for(loss)
     return _packed(source, settings.bits - (n_draws - 1), n_draws, settings)
 
 

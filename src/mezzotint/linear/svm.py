@@ -43,8 +43,9 @@ class LinearSVC(LinearClassifier):
         the method of multipliers, and `bits` do not matter.
     bits : {8, 4, 32}, default 8
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
-        memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
-        PackedMatrix, its own bits count.
+        memory; 32 packs nothing: "newton" iterates on X itself, "halp" on X where it is C-contiguous
+        float32 (a memory map, too), else on a float32 copy, 4 bytes per value. The solution is the same.
+        If X is a PackedMatrix, its own bits count.
     levels : {"uniform", "optimal"}, default "uniform"
         Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
         least variance, see `mezzotint.pack`. For columns with heavy tails.
@@ -189,8 +190,9 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
         `LinearSVC`.
     bits : {8, 4, 32}, default 8
         Bits per value of the packed copy that inner iterations read: 8 is fastest, 4 needs half the
-        memory; 32 makes no copy and iterates on X itself. The solution is the same. If X is a
-        PackedMatrix, its own bits count.
+        memory; 32 packs nothing: "newton" iterates on X itself, "halp" on X where it is C-contiguous
+        float32 (a memory map, too), else on a float32 copy, 4 bytes per value. The solution is the same.
+        If X is a PackedMatrix, its own bits count.
     levels : {"uniform", "optimal"}, default "uniform"
         Where the levels of a copy in 4 bits lie: evenly, or where stochastic rounding to them has the
         least variance, see `mezzotint.pack`. For columns with heavy tails.

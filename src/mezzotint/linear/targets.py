@@ -1,8 +1,8 @@
 """Targets of any mean and size, seen in units in which squares and float32 can do no harm.
 
-Far from zero, targets would drown the residuals; squares of 1e200 are no floats. So the means of the targets (of
-the middles of intervals) go into the intercepts first, and what is left is divided by a power of two, which
-is exact. A squared loss and its penalty then shrink by its square, a loss that is not squared by itself.
+Far from zero, targets would drown the residuals; squares of 1e200 are no floats. So the means of the targets
+(of the middles of intervals) go into the intercepts first, and what is left is divided by a power of two,
+which is exact. A squared loss and its penalty then shrink by its square, one that is not squared by itself.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class TargetUnits:
             result,
             coef=coef,
             objective=self._loss(result.objective),
-            gap_estimate=self._loss(result.gap_estimate),
+            gap_estimate=max(self._loss(result.gap_estimate), _LEAST),
             gap_bound=max(self._loss(result.gap_bound), _LEAST),
             coef_bound=float(np.ldexp(result.coef_bound, self.exponent)),
             trace=tuple(self._iteration(iteration) for iteration in result.trace),
@@ -94,7 +94,8 @@ def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power
     At the optimum losses have no slope in the intercept that a smaller power than their own could follow.
     """
     moved = 2.0 * float(np.finfo(np.float64).eps) * np.abs(intercept)
-    return dataclasses.replace(result, gap_bound=result.gap_bound + float((moved**loss_power).sum()))
+    losses = moved if loss_power == 1 else moved * moved
+    return dataclasses.replace(result, gap_bound=result.gap_bound + float(losses.sum()))
 
 
 def units_of(problem: Problem) -> TargetUnits:
@@ -113,7 +114,7 @@ def units_of(problem: Problem) -> TargetUnits:
     exponent = 0 if size == 0 or 1.0 / _SAFE <= size <= _SAFE else int(np.frexp(size)[1])
     if power == 2 and size > _LARGEST:
         raise DataError(
-            f"y reaches {np.abs(problem.y).max():.3g}: its square, and so the objective, is no float64; scale y."
+            f"y reaches {np.abs(problem.y).max():.3g}: squared, as an objective, that is no float64; scale y."
         )
     return TargetUnits(mean, exponent, power)
 

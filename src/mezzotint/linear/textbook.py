@@ -21,8 +21,11 @@ NIPS 2013.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mezzotint.formats import FixedPoint, Rounding
 from mezzotint.linear.textbook_problem import FiniteSum, LinearProblem, Vector, synthetic_regression
@@ -49,6 +52,7 @@ __all__ = [
     "lp_svrg",
     "sgd",
     "svrg",
+    "svrg_float32",
     "synthetic_regression",
 ]
 
@@ -169,6 +173,50 @@ def svrg(
     True
     """
     return _svrg(problem, start, draws, step, option, None, Rounding.STOCHASTIC)
+
+
+def svrg_float32(
+    problem: LinearProblem, start: Vector, draws: Iterable[EpochDraws], *, step: float, option: Option = "I"
+) -> TextbookResult:
+    """Run SVRG as a program in float32 does: rows, weights, centre and both gradients are float32.
+
+    Parameters
+    ----------
+    problem : LinearProblem
+        Its rows and targets are rounded to float32 for the run; norms are measured in float64, unrounded.
+    start, draws, step, option
+        As for `svrg`.
+
+    Returns
+    -------
+    TextbookResult
+        Record of the run; stalls where steps are lost in the last place of the weights.
+
+    Raises
+    ------
+    ParameterError
+        If the step is not positive or the option is unknown.
+
+    Examples
+    --------
+    >>> problem = synthetic_regression(0, n_rows=50, n_features=3)
+    >>> draws = draw_epochs(0, problem, n_features=3, steps=100, epochs=30)
+    >>> bool(svrg_float32(problem, np.zeros(3), draws, step=0.05).gradient_norms[-1] > 1e-9)
+    True
+    """
+    single = replace(
+        problem, features=problem.features.astype(np.float32), targets=problem.targets.astype(np.float32)
+    )
+
+    def advance(centre: Vector, _: Vector, epoch: EpochDraws, steps: int) -> EpochOutcome:
+        narrow: Any = centre.astype(np.float32)  # exact after the first epoch
+        full = single.gradient(narrow)
+        unrounded = Quantiser(None, Rounding.STOCHASTIC, None)
+        weights = _svrg_epoch(single, narrow, full, epoch.indices[:steps], step, unrounded)
+        assert weights.dtype == full.dtype == np.float32
+        return EpochOutcome(weights.astype(np.float64))
+
+    return run(problem, start, draws, advance, step=step, option=option)
 
 
 def lp_svrg(
@@ -318,13 +366,26 @@ def _svrg(
 ) -> TextbookResult:
     def advance(centre: Vector, gradient: Vector, epoch: EpochDraws, steps: int) -> EpochOutcome:
         quantise = Quantiser(grid, mode, epoch.bits)
-        weights = centre
-        for t, i in enumerate(epoch.indices[:steps].tolist()):
-            change = problem.component_gradient(i, weights) - problem.component_gradient(i, centre)
-            weights = quantise(weights - step * (change + gradient), t)
+        weights = _svrg_epoch(problem, centre, gradient, epoch.indices[:steps], step, quantise)
         return quantise.outcome(weights, weights)
 
     return run(problem, _on_grid(start, grid), draws, advance, step=step, option=option)
+
+
+def _svrg_epoch(
+    problem: FiniteSum,
+    centre: Vector,
+    gradient: Vector,
+    indices: NDArray[np.int64],
+    step: float,
+    quantise: Quantiser,
+) -> Vector:
+    """Inner steps of one epoch, in the precision of the centre and of the problem's rows."""
+    weights = centre
+    for t, i in enumerate(indices.tolist()):
+        change = problem.component_gradient(i, weights) - problem.component_gradient(i, centre)
+        weights = quantise(weights - step * (change + gradient), t)
+    return weights
 
 
 def _on_grid(start: Vector, grid: FixedPoint | None) -> Vector:

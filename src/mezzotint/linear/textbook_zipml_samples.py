@@ -17,8 +17,7 @@ from mezzotint.errors import DataError, ParameterError
 from mezzotint.formats import optimal_levels
 from mezzotint.formats.draws import assign_pair, draw_sums, draw_variance, mean_of_draws, stored_bits
 from mezzotint.formats.rounding import Rounding
-from mezzotint.kernels.reference.packed import PACKING_STREAM
-from mezzotint.random import random_bits
+from mezzotint.random import Stream, random_bits
 
 __all__ = ["ColumnLevels", "DrawnSamples", "optimal_columns", "uniform_columns"]
 
@@ -185,7 +184,7 @@ class DrawnSamples:
             words = np.full(shape, _ROUND_HALF_UP, np.uint32)
         elif Rounding(rounding) is Rounding.STOCHASTIC:
             steps = range(copy * n_draws, (copy + 1) * n_draws)
-            draws = [random_bits(seed, 0, features.size, step=t, stream=PACKING_STREAM) for t in steps]
+            draws = [random_bits(seed, 0, features.size, step=t, stream=Stream.PACKING) for t in steps]
             words = np.reshape(draws, shape)
         else:
             raise ParameterError("samples are rounded 'stochastic' or 'nearest-even'; choose one of them")

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import ROW_GROUP
-from mezzotint.random import integers, permutation
+from mezzotint.random import Stream, integers, permutation
 
-_ORDER_STREAM = 0x7A697064  # "zipd": random bits of the order of runs
-_START_STREAM = 0x7A697073  # "zips": random bits of where they begin
 _RUN_CODES = 2**18  # codes of a run, which is 128 KB at 4 bits; more gain nothing
 _BATCH_RUNS = 4  # places that a minibatch gathers rows from, at least
 
@@ -67,7 +65,7 @@ def visiting_order(seed: int, n_tiles: int, run: int, *, pass_number: int) -> ND
     >>> visiting_order(0, 12, 4, pass_number=1)
     array([ 0,  1,  2,  7,  8,  9, 10,  3,  4,  5,  6, 11])
     """
-    before = int(integers(seed, run, 1, step=pass_number, stream=_START_STREAM)[0])
-    runs = permutation(seed, -(-(n_tiles + before) // run), step=pass_number, stream=_ORDER_STREAM)
+    before = int(integers(seed, run, 1, step=pass_number, stream=Stream.ZIPML_START)[0])
+    runs = permutation(seed, -(-(n_tiles + before) // run), step=pass_number, stream=Stream.ZIPML_ORDER)
     tiles = (runs[:, None] * run + np.arange(run) - before).reshape(-1)
     return tiles[(tiles >= 0) & (tiles < n_tiles)]

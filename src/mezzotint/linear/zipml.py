@@ -13,6 +13,7 @@ precision, and a little bit of deep learning", ICML 2017, arXiv:1611.05402.
 
 import time
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from mezzotint.kernels.layout import ROW_GROUP
 from mezzotint.linear.halp_pace import Coordinates, coordinates_of
 from mezzotint.linear.objective import Coef, Problem, dot, fixed_sum
 from mezzotint.linear.result import Flows, Iteration, Report, Result, Status
+from mezzotint.linear.validation import check_count, check_flag, check_real
 from mezzotint.linear.visiting import run_length, visiting_order
 from mezzotint.packed import PackedMatrix
 
@@ -62,7 +64,7 @@ class ZipML:
         Penalty ``l1 |w|_1`` added to the objective that is divided by the sum of the sample weights, by its
         proximal step.
     bounds : tuple of two floats, default (-inf, inf)
-        Box that every weight (not the intercept) is projected to.
+        Box that every weight (not the intercept) is projected to; it holds zero. The default is no box.
     average : bool, default True
         Return the mean of the last pass instead of the last step.
 
@@ -87,22 +89,54 @@ class ZipML:
     average: bool = True
 
     def __post_init__(self) -> None:
-        _require(self.model_bits in MODEL_BITS, "model_bits", self.model_bits, "16 or 8")
-        allowed = (0, *GRADIENT_BITS)
-        _require(self.gradient_bits in allowed, "gradient_bits", self.gradient_bits, "0 (none), 4, 8 or 16")
-        _require(self.rate is None or 0 < self.rate < np.inf, "rate", self.rate, "None or a positive number")
-        _require(
-            self.halving is None or self.halving > 0, "halving", self.halving, "None or a positive number"
-        )
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "an integer from 1 up")
-        _require(0 <= self.l1 < np.inf, "l1", self.l1, "a number from 0 up")
-        low, high = self.bounds
-        _require(low <= 0 <= high, "bounds", self.bounds, "(low, high) with low <= 0 <= high")
+        _require(self._has_bits("model_bits", MODEL_BITS), "model_bits", self.model_bits, "16 or 8")
+        has_bits = self._has_bits("gradient_bits", (0, *GRADIENT_BITS))
+        _require(has_bits, "gradient_bits", self.gradient_bits, "0 (none), 4, 8 or 16")
+        if self.rate is not None:
+            check_real("rate", self.rate, low=0, low_allowed=False)
+        if self.halving is not None:
+            check_real("halving", self.halving, low=0, low_allowed=False, infinity_allowed=True)
+        check_count("batch_size", self.batch_size, low=1)
+        check_real("l1", self.l1, low=0, low_allowed=True)
+        allowed = "(low, high) with low <= 0 <= high; (-inf, inf) is no box"
+        _require(_is_box(self.bounds), "bounds", self.bounds, allowed)
+        check_flag("average", self.average)
+
+    def _has_bits(self, name: str, allowed: tuple[int, ...]) -> bool:
+        bits = getattr(self, name)
+        return isinstance(bits, int | np.integer) and not isinstance(bits, bool) and bits in allowed
+
+
+def _is_box(bounds: object) -> bool:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        return False
+    low, high = bounds
+    return isinstance(low, Real) and isinstance(high, Real) and float(low) <= 0 <= float(high)
 
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:
     if not holds:
         raise ParameterError(f"{name}={value!r} is not possible; allowed: {allowed}.")
+
+
+def n_draws_for(loss: str) -> int:
+    """Draws per value of samples that are packed for a loss: two where that makes its gradients unbiased."""
+    return 2 if loss == "squared" else 1
+
+
+def check_unweighted(n_draws: int, loss: str, weights: object) -> None:
+    """Refuse sample weights where gradients of double-sampled codes are corrected.
+
+    Raises
+    ------
+    DataError
+        If there are weights.
+    """
+    if weights is not None and is_unbiased(n_draws, loss):
+        raise DataError(
+            "sample_weight came with double-sampled codes; the correction of their gradients counts every "
+            "row once. Leave sample_weight out (equal weights, too), or leave rows out when packing."
+        )
 
 
 def solve_zipml(
@@ -151,9 +185,9 @@ def solve_zipml(
     return run.solve(problem.zeros() if start is None else start, max_iter)
 
 
-def is_unbiased(packed: PackedMatrix, loss: str) -> bool:
-    """Whether steps on these samples follow unbiased gradients of the float data."""
-    return packed.n_draws == 2 and loss == "squared"
+def is_unbiased(n_draws: int, loss: str) -> bool:
+    """Whether steps on samples of so many draws follow unbiased gradients of the float data."""
+    return n_draws == 2 and loss == "squared"
 
 
 class _Run:
@@ -171,12 +205,8 @@ class _Run:
         self.started = time.perf_counter() if started_at is None else started_at
         self.problem, self.packed = problem, packed
         self._settings, self._seed, self._report = settings, seed, report
-        self._corrects = is_unbiased(packed, problem.loss)
-        if self._corrects and problem.weights is not None:
-            raise DataError(
-                "sample_weight came with double-sampled codes; the correction of their gradients counts "
-                "rows, so all must weigh the same. Leave sample_weight out, or leave rows out when packing."
-            )
+        self._corrects = is_unbiased(packed.n_draws, problem.loss)
+        check_unweighted(packed.n_draws, problem.loss, problem.weights)
         n = problem.n_rows
         self._tiles = -(-n // ROW_GROUP)
         batch_tiles = max(1, min(self._tiles, round(settings.batch_size / ROW_GROUP)))
@@ -332,14 +362,21 @@ class _Run:
             gradient=vectors * (d * settings.gradient_bits // 8 + 8 if settings.gradient_bits else 8 * d),
         )
 
+    def _ending(self, objective: float, finite: bool) -> Status:
+        """Say whether the descent went somewhere, and if it did not, what was the cause."""
+        at_zero = self._objective(self.problem.zeros())
+        # No loss is below zero. An estimate of a small one may be; one that is further below than zero
+        # weights are above has no minimum, at any rate. Where the objective rose instead, there is one.
+        bounded = not objective < -at_zero
+        if self._settings.rate is not None and bounded and not (finite and objective <= 2.0 * at_zero):
+            return Status.RATE_TOO_LARGE
+        return Status.FINISHED if finite and objective >= -at_zero else Status.NO_MINIMUM
+
     def _finish(self, coef: Coef, finite: bool) -> Result:
         objective = self._objective(coef)
-        # No loss is below zero. An estimate of a small one may be; one that is further below than zero
-        # weights are above has no minimum.
-        bounded = finite and objective >= -self._objective(self.problem.zeros())
         return Result(
             coef=coef,
-            status=Status.FINISHED if bounded else Status.NO_MINIMUM,
+            status=self._ending(objective, finite),
             objective=objective,
             gap_estimate=np.nan,
             gap_bound=np.inf,

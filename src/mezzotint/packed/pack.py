@@ -14,10 +14,9 @@ from mezzotint.packed.full_range import check_width, column_range, full_grid, gr
 from mezzotint.packed.matrix import HeldCodes, PackedMatrix
 from mezzotint.packed.shared_levels import TABLE_BITS, shared_levels
 from mezzotint.packed.sources import FloatArray, ReportingSource, Source, as_source, chunks
-from mezzotint.random import sample_rows
+from mezzotint.random import Stream, sample_rows
 
 _SCALE_VALUES = 2**22  # sampled values that the columns' ranges are taken from: all of a narrow matrix
-_SCALE_STREAM = 1  # stream of random bits that draws them
 DRAW_BITS = {1: (8, 4), 2: (1, 2, 3, 4, 7)}  # draws -> bits of each that can be packed
 
 Grid = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # offset, scale, noise
@@ -248,7 +247,7 @@ def _range_sample(source: Source, seed: int) -> FloatArray:
     size = max(4096, _SCALE_VALUES // d)
     if size >= n:
         return source.block(0, n)
-    return source.rows(np.sort(sample_rows(seed, n, size, stream=_SCALE_STREAM)))
+    return source.rows(np.sort(sample_rows(seed, n, size, stream=Stream.COLUMN_RANGES)))
 
 
 def check_finite_rows(sample: FloatArray, source: Source, n_threads: int) -> None:

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mezzotint.packed.sources import ArraySource, as_source
-from mezzotint.random import permutation
+from mezzotint.random import Stream, permutation
 
-_STREAM = 0x73687566  # "shuf": random bits of the order
 _BUCKET_BYTES = 2**26  # rows put in order in memory at a time
 _BLOCK_BYTES = 2**24  # of rows read and scattered at a time
 
@@ -51,7 +50,7 @@ def shuffled(X: Any, seed: int) -> tuple[ArraySource, NDArray[np.int64]]:  # noq
     """
     source = as_source(X)
     n, d = source.shape
-    order = permutation(seed, n, stream=_STREAM)
+    order = permutation(seed, n, stream=Stream.SHUFFLE)
     row_bytes = d * source.dtype.itemsize
     with tempfile.TemporaryFile(prefix="mezzotint-") as file:
         file.truncate(n * row_bytes)

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
-from itertools import zip_longest
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -150,25 +150,48 @@ def chunks(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[tuple[in
     """Yield ((first segment, count), rows) over the whole source, a bounded number of rows at a time.
 
     Rows that are not in memory as they are used are read by a thread of their own, one chunk ahead, so that
-    reading and decoding overlap with what is done with the rows.
+    reading and decoding overlap with what is done with the rows; by the calling thread where none can start.
     """
     if source.whole is not None:
         yield (0, len(bounds) - 1), source.whole
         return
     parts = list(_parts(source, bounds))
-    if not parts:
-        return
 
     def read(part: tuple[int, int]) -> FloatArray:
         return source.block(int(bounds[part[0]]), int(bounds[part[1]]))
 
+    with closing(_read_ahead(read, parts)) as blocks:  # the thread ends with the walk, even one cut short
+        for (first, stop), rows in zip(parts, blocks, strict=True):
+            yield (first, stop - first), rows
+
+
+def _read_ahead(
+    read: Callable[[tuple[int, int]], FloatArray], parts: list[tuple[int, int]]
+) -> Generator[FloatArray, None, None]:
+    """``read(part)`` of each, one part ahead of what is asked for."""
+    if len(parts) <= 1:  # nothing to be ahead of
+        yield from map(read, parts)
+        return
     rows = read(parts[0])
     with ThreadPoolExecutor(1) as reader:
-        for (first, stop), after in zip_longest(parts, parts[1:]):
-            ahead = None if after is None else reader.submit(read, after)
-            yield (first, stop - first), rows
-            if ahead is not None:
-                rows = ahead.result()
+        if not _starts(reader):  # who reads does not show in what is read
+            yield rows
+            yield from map(read, parts[1:])
+            return
+        for after in parts[1:]:
+            ahead = reader.submit(read, after)
+            yield rows
+            rows = ahead.result()
+        yield rows
+
+
+def _starts(reader: ThreadPoolExecutor) -> bool:
+    """Whether the system gives the pool its thread; asked before a read waits in its queue."""
+    try:
+        reader.submit(int).result()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _parts(source: Source, bounds: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -29,11 +29,10 @@ from mezzotint.packed.store_format import PLANES, TILES, Block, Columns, StoreIn
 from mezzotint.packed.store_place import check_target
 from mezzotint.packed.store_planes import at_bits
 from mezzotint.packed.store_write import StoreWriter
-from mezzotint.random import sample_rows
+from mezzotint.random import Stream, sample_rows
 
 _WRITER = "mezzotint"
 _SAMPLE_VALUES, _LEAST_SAMPLE = 2**19, 64  # values, rows that rounding noise is estimated from
-_NOISE_STREAM = 0x6E6F6973  # "nois": random bits that draw them
 
 
 def pack_file(
@@ -208,7 +207,7 @@ class _Job:
     def _noise_sample(self) -> NDArray[np.float64]:
         n, d = self.source.shape
         size = min(n, max(_LEAST_SAMPLE, _SAMPLE_VALUES // d))
-        index = np.sort(sample_rows(self._seed, n, size, stream=_NOISE_STREAM))
+        index = np.sort(sample_rows(self._seed, n, size, stream=Stream.STORE_NOISE))
         return self.source.rows(index).astype(np.float64)
 
     def write_tiles(self, writer: StoreWriter, columns: Columns, rounding: str) -> None:

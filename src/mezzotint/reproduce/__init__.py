@@ -24,6 +24,7 @@ REPRODUCTIONS = {
     "zipml-bias": "where naive and deterministic rounding end, and double sampling does not",
     "zipml-minibatch": "minibatches of 16 and of 256 rows in 3 bits",
     "zipml-optimal": "loss at equal bits on uniform and on optimal levels, columns with heavy tails",
+    "halp-convergence": "gradient by epochs: fixed grids and float32 stand still, 8-bit HALP goes on",
 }
 """Name of each reproduction and what it shows."""
 

@@ -28,7 +28,7 @@ from mezzotint.kernels.reference.floats import curvature_rows
 from mezzotint.kernels.reference.losses import PIECEWISE
 from mezzotint.kernels.reference.packed import COLUMN_LANES, lane_sum
 from mezzotint.kernels.reference.tiles import values_of
-from mezzotint.random import random_bits
+from mezzotint.random import Stream, random_bits
 
 __all__ = ["halp_epoch", "svrg_epoch"]
 
@@ -37,7 +37,6 @@ SlopeChanges = Callable[..., None]
 
 OFFSET_LIMIT = np.float32(127)
 COEFFICIENT_LIMIT = np.float32(127)
-ROUNDING_STREAM = 0x68616C70  # "halp"; output k uses the stream after next k
 MOST_DOUBLINGS = 400
 _BITS_COLUMNS = 128  # columns served by 16 blocks of random bits
 
@@ -235,7 +234,7 @@ def _run(
         for k, o in enumerate(outputs):
             total, total_c = data.products(slabs, [c[k] for c in changes], schedule.batch_weight)
             o.descend(total, total_c, schedule.momentum)
-            doublings += data.settle(o, schedule.seed, schedule.first_step + step, ROUNDING_STREAM + k)
+            doublings += data.settle(o, schedule.seed, schedule.first_step + step, Stream.HALP_ROUNDING + k)
             o.descend_constant(total_c, schedule.momentum, float(model.step[-1]))
             if step >= schedule.n_steps - schedule.tail:
                 o.sums = o.sums + o.offset

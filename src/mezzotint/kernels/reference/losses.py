@@ -24,9 +24,31 @@ squared_epsilon_insensitive  ends of the K intervals are given: y holds K rows o
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.errors import ParameterError
+
 Float64 = NDArray[np.float64]
 
 PIECEWISE = ("squared_hinge", "squared_epsilon_insensitive")
+LOSSES = ("logistic", "squared", "softmax", *PIECEWISE)  # in the order of native/floats.h
+_BOUNDS = {"logistic": 0.25, "squared": 1.0, "softmax": 0.5, **dict.fromkeys(PIECEWISE, 1.0)}
+
+
+def number_of(loss: str) -> int:
+    """Number of a loss in native code; an unknown one is a ParameterError."""
+    if loss not in LOSSES:
+        raise _unknown(loss)
+    return LOSSES.index(loss)
+
+
+def curvature_bound(loss: str) -> float:
+    """Largest second derivative of a loss (softmax: the largest eigenvalue of its Hessian by the margins)."""
+    if loss not in _BOUNDS:
+        raise _unknown(loss)
+    return _BOUNDS[loss]
+
+
+def _unknown(loss: str) -> ParameterError:
+    return ParameterError(f"loss={loss!r} is unknown; allowed: {', '.join(map(repr, LOSSES))}.")
 
 
 def sigmoid(z: Float64) -> Float64:
@@ -54,8 +76,10 @@ def excess(loss: str, margins: Float64, y: Float64) -> Float64:
     if loss == "squared_hinge":
         own = (np.arange(n_outputs) if n_outputs > 1 else np.ones(1))[:, None] == y[0]
         low, high = np.where(own, 1.0, -np.inf), np.where(own, np.inf, -1.0)
-    else:
+    elif loss == "squared_epsilon_insensitive":
         low, high = y[:n_outputs], y[n_outputs:]
+    else:
+        raise _unknown(loss)
     out: Float64 = np.maximum(margins - high, 0.0) + np.minimum(margins - low, 0.0)
     return out
 
@@ -70,6 +94,8 @@ def values(loss: str, margins: Float64, y: Float64) -> Float64:
         result = (0.5 * (margins - y) ** 2).sum(axis=0)
     elif loss in PIECEWISE:
         result = (0.5 * excess(loss, margins, y) ** 2).sum(axis=0)
+    elif loss != "softmax":
+        raise _unknown(loss)
     else:
         largest, top = margins.max(axis=0), margins.argmax(axis=0)
         rest = np.exp(margins - largest)
@@ -88,6 +114,8 @@ def slopes(loss: str, margins: Float64, y: Float64) -> Float64:
         return margins - y
     if loss in PIECEWISE:
         return excess(loss, margins, y)
+    if loss != "softmax":
+        raise _unknown(loss)
     return probabilities(margins) - _is_label(margins, y)
 
 
@@ -100,4 +128,6 @@ def second(loss: str, margins: Float64, y: Float64) -> Float64:
     if loss in PIECEWISE:
         switched_on: Float64 = (excess(loss, margins, y) != 0).astype(np.float64)
         return switched_on
+    if loss != "softmax":
+        raise _unknown(loss)
     return probabilities(margins)

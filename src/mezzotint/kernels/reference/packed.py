@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels.layout import Layout
 from mezzotint.kernels.reference.tiles import gaps_of, to_tiles, values_of
-from mezzotint.random import random_bits, to_uniform
+from mezzotint.random import Stream, random_bits, to_uniform
 
 __all__ = [
     "gap_squares",
@@ -31,7 +31,6 @@ Segments = tuple[int, int] | None
 
 VECTOR_LIMIT = 32_639  # 256 * 127 + 127: the largest integer that splits into two int8
 GRADIENT_LIMIT = 127
-PACKING_STREAM = 0x7061636B  # "pack": keeps the random bits of packing apart from all others
 ROW_LANES = 16  # partial sums over rows
 COLUMN_LANES = 8  # partial sums over columns
 
@@ -75,7 +74,7 @@ def pack_rows(
         Two draws are always stochastic: drawn to nearest they would be the same. So is one of uneven levels.
     seed, draw : int, default 0
         Element (i, j) of the matrix uses word ``i * n_columns + j`` of step `draw` (the second draw: of
-        step ``draw + 1``) of the stream ``PACKING_STREAM`` (mezzotint.random), so codes do not depend on
+        step ``draw + 1``) of the stream ``Stream.PACKING`` (mezzotint.random), so codes do not depend on
         how the rows came in.
     n_threads : int, default 1
         Ignored here.
@@ -114,7 +113,7 @@ def _in_levels(t: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[n
 
 
 def _levels(t: NDArray[np.floating[Any]], seed: int, first: int, draw: int) -> NDArray[np.float64]:
-    words = random_bits(seed, first, t.size, step=draw, stream=PACKING_STREAM)
+    words = random_bits(seed, first, t.size, step=draw, stream=Stream.PACKING)
     levels: NDArray[np.float64] = np.floor(t + to_uniform(words).reshape(t.shape))
     return levels
 

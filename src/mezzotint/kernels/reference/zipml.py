@@ -31,6 +31,7 @@ from mezzotint.kernels.reference import losses
 from mezzotint.kernels.reference.halp import _uniforms
 from mezzotint.kernels.reference.packed import COLUMN_LANES, lane_sum
 from mezzotint.kernels.reference.tiles import gaps_of, values_of
+from mezzotint.random import Stream
 
 __all__ = ["sgd_epoch", "zipml_epoch"]
 
@@ -38,7 +39,6 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 COEFFICIENT_LIMIT = np.float32(127)
-COEFFICIENT_STREAM, MODEL_STREAM, GRADIENT_STREAM = 0x7A000000, 0x7B000000, 0x7C000000
 LIMITS = {4: 7.0, 8: 127.0, 16: 16256.0}  # 16 bits: 127 * 128, two signed bytes
 
 
@@ -155,7 +155,7 @@ class _Codes:
     def settle(self, o: _Weights, schedule: DescentSchedule, step: int, k: int) -> None:
         """Round the model for the next step."""
         values, limit = self._model.scale * o.w, LIMITS[schedule.model_bits]
-        u = _uniforms(self.padded, schedule.seed, schedule.first_step + step, MODEL_STREAM + k)
+        u = _uniforms(self.padded, schedule.seed, schedule.first_step + step, Stream.ZIPML_MODEL + k)
         o.integers, o.quantum = _round(values, limit, u)
         o.base = o.b + lane_sum(self._model.centre * o.w, COLUMN_LANES)
 
@@ -175,7 +175,7 @@ class _Codes:
         """Gradient in the weights, without the penalty, and in the intercept."""
         total, total_c, model = np.zeros(self.padded), 0.0, self._model
         for h, (index, c_slab) in enumerate(zip(slabs, c, strict=True)):
-            stream = COEFFICIENT_STREAM + h * len(c_slab) + k
+            stream = Stream.ZIPML_COEFFICIENTS + h * len(c_slab) + k
             kappa, integers = _round_coefficients(c_slab[k], index, schedule, step, stream)
             sums = integers @ self._q[index] - self._mid * integers.sum()
             total = total + float(kappa) * sums.astype(np.float64)
@@ -290,7 +290,7 @@ def _round(values: Float64, limit: float, u: NDArray[np.float32]) -> tuple[Integ
 def _few_bits(gradient: Float64, schedule: DescentSchedule, step: int, k: int) -> Float64:
     if schedule.gradient_bits == 0:
         return gradient
-    u = _uniforms(len(gradient), schedule.seed, schedule.first_step + step, GRADIENT_STREAM + k)
+    u = _uniforms(len(gradient), schedule.seed, schedule.first_step + step, Stream.ZIPML_GRADIENT + k)
     integers, quantum = _round(gradient, LIMITS[schedule.gradient_bits], u)
     return quantum * integers.astype(np.float64)
 
