@@ -17,6 +17,7 @@ from benchmarks.differential.posed import KINKED, TARGETS, Array, Posed
 
 _PRECISIONS = (256, 768, 2304, 6912)
 _ENOUGH = arb(10) ** -22  # relative to the objective: of an error that needs no more bits
+_NEAR = arb(10) ** -6  # relative error of a point that more bits go on from: others may be lost in noise
 _COEF_BITS = 3000  # of the objective at our coefficients: sums of products of floats of any size
 _FLOOR = 1e-6  # of the objective at zero: what gaps are relative to where the minimum is lower
 
@@ -128,7 +129,7 @@ def _solve_one(posed: Posed) -> tuple[Exact, smooth.Minimum]:
         least = at_zero * _FLOOR
         if minimum.error < _ENOUGH * (minimum.value if minimum.value > least else least):
             break
-        start = minimum.theta
+        start = minimum.theta if minimum.error < _NEAR * minimum.value else None
     return best
 
 
