@@ -1,0 +1,1 @@
+"""Our estimators against independent references on random hostile problems; see `docs/benchmarks.md`."""
