@@ -27,10 +27,15 @@ def _root_weights(problem: Problem, at: slice) -> Matrix:
 
 
 def column_means(problem: Problem) -> Matrix:
-    """Weighted means of the columns; zeros without an intercept."""
+    """Weighted means of the columns; zeros without an intercept.
+
+    Of differences from one row, so that the mean of a constant column is that constant to the last bit.
+    """
     zero = np.zeros(problem.n_columns)
     if not problem.fit_intercept:
         return zero
-    parts = [(x * _root_weights(problem, at)).sum(axis=0) for at, x in weighted_blocks(problem, zero)]
-    mean: Matrix = ops().tree_sum(np.stack(parts))
+    first = 0 if problem.weights is None else int(np.argmax(problem.weights > 0))
+    base = problem.source.block(first, first + 1)[0].astype(np.float64)
+    parts = [(x * _root_weights(problem, at)).sum(axis=0) for at, x in weighted_blocks(problem, base)]
+    mean: Matrix = base + ops().tree_sum(np.stack(parts))
     return mean

@@ -81,6 +81,11 @@ def certify(
         )
 
 
+def roundings(n_terms: int) -> float:
+    """Relative rounding error of a sum of products, likely: errors of so many terms go both ways."""
+    return (_ROUNDINGS + 2.0 * float(np.sqrt(n_terms))) * _EPS
+
+
 def _rounding(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
     """How far rounding can have moved the components of a gradient, shape (K, d) or (d,).
 
@@ -88,13 +93,13 @@ def _rounding(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
     """
     slopes, curvature = _slopes_and_curvature(problem, point)
     wrong: NDArray[np.float64] = slopes + curvature * _margins_reached(problem, point)
-    return _ROUNDINGS * _EPS * wrong[:, None] * problem.extent.magnitude
+    return roundings(problem.n_columns) * wrong[:, None] * problem.extent.magnitude
 
 
 def lost_to_rounding(problem: Problem, point: Evaluation) -> float:
     """A gap that rounding of the margins can make, or hide."""
     curvature = _slopes_and_curvature(problem, point)[1]
-    wrong = _ROUNDINGS * _EPS * _margins_reached(problem, point)
+    wrong = roundings(problem.n_columns) * _margins_reached(problem, point)
     return curvature * dot(wrong, wrong)
 
 

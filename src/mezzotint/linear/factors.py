@@ -262,7 +262,8 @@ class WoodburyGrams:
     def _in_units_of(self, rho: Array, omega: Array, beta: Array | None) -> "_UnitFactors":
         """Factor of one G_k with a penalty for each column: of columns over the roots of theirs."""
         # Where no row is curved, a column without a penalty gets what it would have if all were.
-        largest = self._k[np.diag_indices_from(self._k)].max() * (omega.max(initial=0.0) or 1.0)
+        lengths = self._k[np.diag_indices_from(self._k)]
+        largest = (lengths * omega).max(initial=0.0) or lengths.max(initial=0.0)
         least = _LEAST_RHO[self._k.dtype] * float(largest)
         unit = 1.0 / np.sqrt(np.maximum(rho, max(least, _TINY)))
         rows = (self._rows * unit).astype(self._rows.dtype)

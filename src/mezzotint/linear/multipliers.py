@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from mezzotint.kernels import ops, segment_bounds
 from mezzotint.kernels.threads import worthwhile
+from mezzotint.linear.certificate import roundings
 from mezzotint.linear.objective import Coef, Problem, dot, margins, norm
 from mezzotint.linear.pcg import line_search
 from mezzotint.linear.preconditioner import SampleCurvature
@@ -50,10 +51,8 @@ _GATHERED = 2**24  # values of curved rows that are gathered; more stay where th
 _STALLS = 18  # outer steps without a smaller gap: as many as mu may shrink while residuals are small
 _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
 _FLOOR = 1e-12  # relative gap that rounding errors explain
-_ROUNDINGS = 4.0  # of a sum over rows, relative to what it adds up
 _SLACK = 1e-15  # relative rounding error of the objective itself
 _UNKNOWN = 100.0  # times the tolerance that rounding may hide before convergence is none
-_EPS = float(np.finfo(np.float64).eps)
 
 Rows = NDArray[np.float64]  # one value per row
 
@@ -210,7 +209,7 @@ class _Output:
         c = self._balanced(slopes)
         pull = np.ascontiguousarray(self._transposed(c)[:, :-1])
         wanted = -np.ascontiguousarray(self._problem.penalised(coef)[:, :-1])
-        near = np.abs(pull - wanted) <= _ROUNDINGS * _EPS * self._problem.extent.magnitude
+        near = np.abs(pull - wanted) <= roundings(0) * self._problem.extent.magnitude
         cost = self._mean(self._kinks.conjugate(c))
         self._dual = max(self._dual, self._quadratic(pull) - cost)
         # Where hardly anything holds a weight, the rounding of its pull, squared, would drown all the rest.
@@ -241,7 +240,7 @@ class _Output:
         coef, kinks = self.best.coef[0], self._kinks
         margin = dot(np.abs(coef[:-1]), self._problem.extent.magnitude) + abs(float(coef[-1]))
         values = margin + float(np.abs(kinks.place).max()) + kinks.epsilon + self.best.value
-        return _ROUNDINGS * _EPS * values
+        return roundings(self._problem.n_columns) * values
 
     def _has_ended(self, scale: float) -> bool:
         if self.best.gap <= self._tol * scale:

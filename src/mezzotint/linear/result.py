@@ -134,15 +134,18 @@ class Result:
     solution: str = "exact"
 
     def is_far(self, tol: float) -> bool:
-        """Whether the gap may be far above a relative tolerance, as its bound says, or else its estimate.
+        """Whether the gap may be far above a relative tolerance, as its bound says, or else its estimate."""
+        gap = self.gap_bound if np.isfinite(self.gap_bound) else self.gap_estimate
+        return not gap <= _FAR * tol * self.scale
 
-        Relative to the objective, or to a millionth of what it was at first, if that is more: where a fit is
-        perfect there is nothing else to be relative to.
+    @property
+    def scale(self) -> float:
+        """What gaps are relative to: the objective, or a millionth of what it was at first, if that is more.
+
+        Where a fit is perfect there is nothing else to be relative to.
         """
         first = self.trace[0].objective if self.trace else self.objective
-        scale = max(abs(self.objective), 1e-6 * first)
-        gap = self.gap_bound if np.isfinite(self.gap_bound) else self.gap_estimate
-        return not gap <= _FAR * tol * scale
+        return max(abs(self.objective), 1e-6 * first)
 
     def __str__(self) -> str:
         return (

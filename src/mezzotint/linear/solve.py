@@ -17,7 +17,7 @@ from mezzotint.linear.frame import check_reach, in_frame
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import LEAST_SCALE, Coef, Problem
-from mezzotint.linear.result import Iteration, Report, Result
+from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, n_draws_for, solve_zipml
@@ -26,6 +26,7 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
+_ROUNDED = 10.0  # times the tolerance that a converged gap may be, its rounding included
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -170,8 +171,15 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         extent = exact_extent(problem.source, problem.weights)
         result = _solve_posed(dataclasses.replace(problem, known_extent=extent), settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
-        return dataclasses.replace(result, solution="quantised")
-    return result
+        result = dataclasses.replace(result, solution="quantised")
+    return _at_floor_if_rounded(result, settings.tol)
+
+
+def _at_floor_if_rounded(result: Result, tol: float) -> Result:
+    """Converged is what is known to be: not where the rounding of coefficients alone may cost more."""
+    if result.status is not Status.CONVERGED or result.gap_estimate <= _ROUNDED * tol * result.scale:
+        return result
+    return dataclasses.replace(result, status=Status.FLOOR)
 
 
 def _solve_posed(problem: Problem, settings: Settings, start: Coef | None) -> Result:

@@ -48,6 +48,8 @@ class TargetUnits:
                 f"y reaches {np.abs(problem.y).max():.3g}: scaled to ordinary size, the penalty "
                 f"{problem.penalty:.3g} is no float64; scale y."
             )
+        if problem.weights is not None:  # targets that do not count may be of any size
+            y = np.where(problem.weights > 0, y, 0.0)
         return dataclasses.replace(problem, y=np.ldexp(y, -self.exponent), penalty=penalty)
 
     def enter(self, coef: Coef) -> Coef:
@@ -114,13 +116,18 @@ def units_of(problem: Problem) -> TargetUnits:
     counted = middles if problem.weights is None else middles[:, problem.weights > 0]
     size = float(np.abs(counted).max())
     exponent = 0 if size == 0 or 1.0 / _SAFE <= size <= _SAFE else int(np.frexp(size)[1])
-    with np.errstate(over="ignore"):
-        at_zero = np.ldexp(np.square(np.ldexp(counted, -exponent)).mean(), 2 * exponent)
-    if power == 2 and not np.isfinite(at_zero):
+    if power == 2 and not np.isfinite(_square_at_zero(np.ldexp(counted, -exponent), len(mean), exponent)):
         raise DataError(
             f"y reaches {np.abs(problem.y).max():.3g}: squared, as an objective, that is no float64; scale y."
         )
     return TargetUnits(mean, exponent, power)
+
+
+def _square_at_zero(y: NDArray[np.float64], n_outputs: int, exponent: int) -> float:
+    """Mean square of targets times ``2^exponent``, or of what their intervals are away from zero."""
+    away = y if len(y) == n_outputs else np.maximum(y[:n_outputs], 0.0) + np.minimum(y[n_outputs:], 0.0)
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(np.square(away).mean(), 2 * exponent))
 
 
 def _means(problem: Problem) -> NDArray[np.float64]:
