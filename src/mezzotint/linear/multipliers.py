@@ -52,7 +52,6 @@ _STALLS = 18  # outer steps without a smaller gap: as many as mu may shrink whil
 _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
 _FLOOR = 1e-12  # relative gap that rounding errors explain
 _SLACK = 1e-15  # relative rounding error of the objective itself
-_UNKNOWN = 100.0  # times the tolerance that rounding may hide before convergence is none
 
 Rows = NDArray[np.float64]  # one value per row
 
@@ -244,9 +243,7 @@ class _Output:
 
     def _has_ended(self, scale: float) -> bool:
         if self.best.gap <= self._tol * scale:
-            perfect = self.best.value == 0.0  # no loss can be less
-            known = perfect or self.rounding <= _UNKNOWN * self._tol * scale
-            self.status = Status.CONVERGED if known else Status.FLOOR
+            self.status = Status.CONVERGED
         elif self._stalls >= _STALLS:
             self.status = Status.FLOOR if self.best.gap <= _FLOOR * scale else Status.STALLED
         else:

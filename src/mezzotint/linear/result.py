@@ -136,13 +136,13 @@ class Result:
     def is_far(self, tol: float) -> bool:
         """Whether the gap may be far above a relative tolerance, as its bound says, or else its estimate."""
         gap = self.gap_bound if np.isfinite(self.gap_bound) else self.gap_estimate
-        return not gap <= _FAR * tol * self.scale
+        return self.scale > 0 and not gap <= _FAR * tol * self.scale
 
     @property
     def scale(self) -> float:
         """What gaps are relative to: the objective, or a millionth of what it was at first, if that is more.
 
-        Where a fit is perfect there is nothing else to be relative to.
+        Where a fit is perfect there is nothing else to be relative to; 0 where it was so from the start.
         """
         first = self.trace[0].objective if self.trace else self.objective
         return max(abs(self.objective), 1e-6 * first)

@@ -26,7 +26,9 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
-_ROUNDED = 10.0  # times the tolerance that a converged gap may be, its rounding included
+_ROUNDED = (
+    1000.0  # times the tolerance that a converged gap may be with all its rounding, which rarely adds up
+)
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -177,9 +179,13 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
 
 def _at_floor_if_rounded(result: Result, tol: float) -> Result:
     """Converged is what is known to be: not where the rounding of coefficients alone may cost more."""
-    if result.status is not Status.CONVERGED or result.gap_estimate <= _ROUNDED * tol * result.scale:
-        return result
-    return dataclasses.replace(result, status=Status.FLOOR)
+    if (
+        result.status is Status.CONVERGED
+        and result.scale > 0
+        and result.gap_estimate > _ROUNDED * tol * result.scale
+    ):
+        return dataclasses.replace(result, status=Status.FLOOR)
+    return result
 
 
 def _solve_posed(problem: Problem, settings: Settings, start: Coef | None) -> Result:
