@@ -361,4 +361,5 @@ class _Halp:
             trace=tuple(self._trace),
             exact_passes=self._exact_passes,
             packed_passes=self._data.n_passes if self._data.bits < 32 else 0,
+            gradient_norm=norm(centre.gradient),
         )

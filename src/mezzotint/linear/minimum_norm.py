@@ -261,4 +261,5 @@ def _result(
         trace=tuple(trace),
         exact_passes=len(trace),
         factorisations=1,
+        gradient_norm=norm(point.gradient),
     )

@@ -25,6 +25,7 @@ from mezzotint.linear.model import InnerModel, RowBuffers
 from mezzotint.linear.objective import Evaluation, Problem, dot, margins, norm
 from mezzotint.linear.pcg import NewtonStep, StopRule, newton_step
 from mezzotint.linear.result import Iteration, Report, Result, Status
+from mezzotint.linear.rounded import round_weights
 from mezzotint.linear.sample import draw_sample, everything, sample_size, thinned
 
 _ETA = 0.01  # inner reduction of the gradient per outer step
@@ -38,6 +39,7 @@ _GUARD_PLAIN = 1e-6  # and otherwise: beyond it steps would leave the range of f
 _SMALL_SHARE = 0.7  # a sample of this share of the rows might as well be all of them
 _LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
+_LEAST_TOL_ROUNDED = 1e-12  # rounding weights to float32 may cost that share of F
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
@@ -130,6 +132,8 @@ class _Newton:
         self._metric = Metric(problem, sample, seed=seed, exact=small)
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
+        # Weights that end as float32 are float32 all along: then the last exact pass is one at the answer.
+        self._rounds = problem.coef_dtype is np.float32 and not small and tol >= _LEAST_TOL_ROUNDED
         self._scale_floor = 0.0
 
     # ---- the outer loop
@@ -263,7 +267,10 @@ class _Newton:
         return 0.5 * decrement <= limit * self._scale(centre)
 
     def _climb(self) -> bool:
-        """Step up the ladder; False at its top."""
+        """Step up the ladder; False at its top. Its lowest step is to stop rounding."""
+        if self._rounds:
+            self._rounds = False
+            return True
         n, d = self.problem.source.shape
         affordable = n * d * d * self.problem.n_outputs <= _EXACT_WORK and (n >= d or n * d <= _EXACT_VALUES)
         top = Mode.EXACT if affordable else Mode.FLOAT
@@ -378,7 +385,7 @@ class _Newton:
 
     def _evaluate(self, coef: Coef) -> Evaluation:
         self._exact_passes += 1
-        return self.problem.evaluate(coef, self._phi)
+        return self.problem.evaluate(round_weights(coef) if self._rounds else coef, self._phi)
 
     def _objective_at_zero(self) -> float:
         """F at zero coefficients costs no read of X."""
@@ -423,4 +430,5 @@ class _Newton:
             exact_passes=self._exact_passes,
             packed_passes=sum(design.n_passes for design in self._designs.values()),
             factorisations=self._n_builds + self._metric.n_builds,
+            gradient_norm=norm(centre.gradient),
         )

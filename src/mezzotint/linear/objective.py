@@ -48,6 +48,8 @@ class Problem:
         Whether b is free; it is 0 otherwise.
     n_threads : int
         Threads; the results do not depend on it.
+    coef_dtype : type
+        Type that the solution is rounded to, see `mezzotint.linear.rounded`.
     """
 
     source: Source
@@ -59,6 +61,7 @@ class Problem:
     penalty: float
     fit_intercept: bool
     n_threads: int
+    coef_dtype: type[np.float32] | type[np.float64] = np.float64
 
     @property
     def n_rows(self) -> int:

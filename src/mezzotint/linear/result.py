@@ -86,7 +86,8 @@ class Result:
     Attributes
     ----------
     coef : ndarray of float64, shape (K, d + 1)
-        Coefficients, the intercept last (0 if none was fitted).
+        Coefficients, the intercept last (0 if none was fitted). Where ``coef_`` is float32 these are its
+        numbers, and estimate and bounds hold for them.
     status : Status
         How the solver ended.
     objective : float
@@ -107,6 +108,8 @@ class Result:
         One entry per exact pass.
     exact_passes, packed_passes, factorisations : int
         Reads of the float rows, reads of the packed copy, builds of the preconditioner.
+    gradient_norm : float
+        Euclidean norm of the gradient of F where the solver ended; NaN of "zipml" and of losses with a kink.
     flows : Flows or None
         Bytes moved by ``solver="zipml"``.
     solution : {"exact", "unbiased", "quantised"}
@@ -126,6 +129,7 @@ class Result:
     exact_passes: int = 0
     packed_passes: int = 0
     factorisations: int = 0
+    gradient_norm: float = np.nan
     flows: Flows | None = None
     solution: str = "exact"
 

@@ -14,6 +14,7 @@ from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import Coef, Problem, dot
 from mezzotint.linear.result import Iteration, Report, Result
+from mezzotint.linear.rounded import rounded
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, solve_zipml
 from mezzotint.packed import PackedMatrix, Source
@@ -160,7 +161,7 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         coefficients sum to zero over the classes.
     """
     centres = problem.loss in _WITH_TARGETS and problem.fit_intercept
-    result = (_solve_centred_targets if centres else _solve)(problem, settings, start)
+    result = (_solve_centred_targets if centres else _solve_rounded)(problem, settings, start)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         return dataclasses.replace(result, solution="quantised")
     return result
@@ -183,7 +184,7 @@ def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
         result = solve_halp(problem, float32=problem.packed is None, **more)
     else:
         result = solve_newton(problem, **more)
-    return _centred_over_classes(result) if problem.loss == "softmax" else result
+    return _centred_over_classes(problem, result) if problem.loss == "softmax" else result
 
 
 def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -196,7 +197,7 @@ def _descend(problem: Problem, settings: Settings, start: Coef | None) -> Result
         started_at=settings.started_at,
         report=settings.report,
     )
-    return _centred_over_classes(result) if problem.loss == "softmax" else result
+    return _centred_over_classes(problem, result) if problem.loss == "softmax" else result
 
 
 def progress_line(number: int, iteration: Iteration) -> None:
@@ -222,17 +223,24 @@ def _solve_centred_targets(problem: Problem, settings: Settings, start: Coef | N
     mean = sums.reshape(-1, problem.n_outputs).mean(axis=0)[:, None]
     centred = dataclasses.replace(problem, y=problem.y - np.tile(mean, (len(sums) // len(mean), 1)))
     result = _solve(centred, settings, None if start is None else _with_intercepts(start, -mean))
-    return dataclasses.replace(result, coef=_with_intercepts(result.coef, mean))
+    return rounded(centred, result, mean, settings.tol)
+
+
+def _solve_rounded(problem: Problem, settings: Settings, start: Coef | None) -> Result:
+    return rounded(problem, _solve(problem, settings, start), 0.0, settings.tol)
 
 
 def _with_intercepts(coef: Coef, shift: Coef) -> Coef:
     return np.concatenate([coef[:, :-1], coef[:, -1:] + shift], axis=1)
 
 
-def _centred_over_classes(result: Result) -> Result:
+def _centred_over_classes(problem: Problem, result: Result) -> Result:
     """Shifting all classes together changes no probability: take the shift that sums to zero.
 
-    For the penalised weights the optimum does so by itself; unpenalised ones and intercepts need it.
+    For the penalised weights the optimum does so by itself, and they may be float32 numbers already;
+    unpenalised ones and intercepts need it.
     """
-    coef = result.coef - result.coef.sum(axis=0) / len(result.coef)
-    return dataclasses.replace(result, coef=coef)
+    shift = result.coef.sum(axis=0) / len(result.coef)
+    if problem.penalty > 0 and problem.coef_dtype is np.float32:
+        shift[:-1] = 0.0
+    return dataclasses.replace(result, coef=result.coef - shift)
