@@ -14,6 +14,7 @@ from mezzotint.kernels.threads import resolve_n_jobs
 from mezzotint.linear.caller import warn_caller
 from mezzotint.linear.objective import Coef, Problem, margins
 from mezzotint.linear.result import Result, Status
+from mezzotint.linear.rounded import coefficient_type
 from mezzotint.linear.solve import BITS, Settings, checked_levels, packed_copy, progress_line, solver_of
 from mezzotint.linear.validation import (
     check_count,
@@ -72,6 +73,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             penalty=0.0,
             fit_intercept=check_flag("fit_intercept", self.fit_intercept),
             n_threads=settings.n_threads,
+            coef_dtype=coefficient_type(source, parts["loss"]),
             **parts,
         )
 
@@ -81,7 +83,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
             return None
         weights = np.atleast_2d(dense_coef(self))
         intercept = np.broadcast_to(self.intercept_ if problem.fit_intercept else 0.0, len(weights))
-        start: Coef = np.column_stack([weights, intercept])
+        start: Coef = np.column_stack([weights, intercept]).astype(np.float64)
         return start if start.shape == (problem.n_outputs, problem.n_columns + 1) else None
 
     def _keep(self, result: Result) -> None:
@@ -92,14 +94,15 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]
         if not fine and (result.status is not Status.FLOOR or result.is_far(self.tol)):
             warn_caller(f"{type(self).__name__} {result}", ConvergenceWarning)
 
-    def _margins(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
-        """Return ``X coef^T + intercept`` in float64, shape (K, n)."""
+    def _margins(self, X: Any) -> NDArray[np.floating]:  # noqa: ANN401
+        """Return ``X coef^T + intercept``, shape (K, n): computed in float64, float32 if X and coef_ are."""
         check_is_fitted(self)
         source, _ = check_samples(X)
         validate_data(self, named_columns(X, source), reset=False, skip_check_array=True)
         weights = np.atleast_2d(dense_coef(self))
         coef = np.column_stack([weights, np.broadcast_to(self.intercept_, len(weights))])
-        return margins(source, np.ascontiguousarray(coef, dtype=np.float64), resolve_n_jobs(self.n_jobs))
+        phi = margins(source, np.ascontiguousarray(coef, dtype=np.float64), resolve_n_jobs(self.n_jobs))
+        return phi.astype(np.promote_types(coef.dtype, source.dtype), copy=False)
 
     def _plain(self, plain: Any, *names: str) -> Any:  # noqa: ANN401
         """Copy fitted attributes to scikit-learn's estimator."""

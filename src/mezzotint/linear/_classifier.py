@@ -14,6 +14,7 @@ from mezzotint.linear._base import LinearModel, dense_coef
 from mezzotint.linear.objective import Problem
 from mezzotint.linear.path import Path, solve_path
 from mezzotint.linear.result import Result
+from mezzotint.linear.rounded import narrowed
 from mezzotint.linear.solve import Settings, solve
 from mezzotint.linear.validation import (
     check_labels,
@@ -76,7 +77,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         problem, self.classes_ = self._problem(source, given, y, sample_weight, settings)
         problem = dataclasses.replace(problem, penalty=self._penalty(C, problem))
         start = self._start(problem) if np.array_equal(before, self.classes_) else None
-        self._store(solve(problem, settings, start))
+        self._store(problem, solve(problem, settings, start))
         return self
 
     def path(self, X: Any, y: Any, Cs: ArrayLike, sample_weight: Any = None) -> Path:  # noqa: ANN401
@@ -111,7 +112,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         problem, _ = self._problem(source, given, y, sample_weight, settings)
         return solve_path(problem, values, [self._penalty(C, problem) for C in values], settings)
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    def decision_function(self, X: Any) -> NDArray[np.floating]:  # noqa: ANN401
         """Return margins: of the second class for two classes, of every class for more.
 
         Parameters
@@ -121,8 +122,8 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of float64, shape (n,) or (n, K)
-            ``X coef_^T + intercept_``.
+        ndarray, shape (n,) or (n, K)
+            ``X coef_^T + intercept_``, computed in float64; float32 if X and ``coef_`` are.
         """
         phi = self._margins(X)
         return phi[0] if len(phi) == 1 else np.ascontiguousarray(phi.T)
@@ -202,8 +203,9 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         )
         return problem, classes
 
-    def _store(self, result: Result) -> None:
-        self.coef_ = np.ascontiguousarray(result.coef[:, :-1])
-        self.intercept_ = np.ascontiguousarray(result.coef[:, -1])
+    def _store(self, problem: Problem, result: Result) -> None:
+        coef = narrowed(result.coef, problem.coef_dtype)
+        self.coef_ = np.ascontiguousarray(coef[:, :-1])
+        self.intercept_ = np.ascontiguousarray(coef[:, -1])
         self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
         self._keep(result)

@@ -1,5 +1,6 @@
 """How far a point can be from the optimum: an estimate and a rigorous bound."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,6 @@ from mezzotint.linear.model import InnerModel, RowBuffers, average_curvature
 from mezzotint.linear.objective import (
     Coef,
     Evaluation,
-    Evaluator,
     Problem,
     centred_over_classes,
     dot,
@@ -132,7 +132,7 @@ def certify_at_best_intercept(
     point: Evaluation,
     gap_estimate: float,
     buffers: RowBuffers,
-    evaluate: Evaluator,
+    evaluate: Callable[[Coef, Evaluation | None], Evaluation],
 ) -> tuple[Evaluation, Certificate]:
     """Minimise the intercept exactly, then certify there; returns the last point with its certificate.
 

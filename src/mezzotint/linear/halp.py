@@ -226,7 +226,8 @@ class _Halp:
         self._pace = Pace(problem.n_rows, self._coordinates)
         self._tiles = permutation(seed, -(-problem.n_rows // ROW_GROUP), stream=Stream.HALP_ORDER)
         self._passes = self._steps = 0
-        self._scale_floor = LEAST_SCALE * self._evaluate.objective_at_zero()
+        self._at_zero = self._evaluate.objective_at_zero()
+        self._scale_floor = LEAST_SCALE * self._at_zero
 
     # ---- the outer loop
 
@@ -362,4 +363,6 @@ class _Halp:
             trace=tuple(self._trace),
             exact_passes=self._evaluate.n_passes,
             packed_passes=self._data.n_passes if self._data.bits < 32 else 0,
+            at_zero=self._at_zero,
+            intercept_slope=norm(centre.gradient[:, -1].copy()),
         )

@@ -56,10 +56,10 @@ class LogisticRegression(LinearClassifier):
 
     Attributes
     ----------
-    coef_ : ndarray of float64, shape (1, d) or (K, d)
-        Coefficients; one row for two classes.
-    intercept_ : ndarray of float64, shape (1,) or (K,)
-        Intercepts.
+    coef_ : ndarray, shape (1, d) or (K, d)
+        Coefficients; one row for two classes. float64, or float32 if X was and `tol` allows.
+    intercept_ : ndarray, shape (1,) or (K,)
+        Intercepts, of the same type.
     classes_ : ndarray of shape (K,)
         Labels found in the rows of positive sample weight, sorted.
     n_iter_ : ndarray of int32, shape (1,)
@@ -67,7 +67,7 @@ class LogisticRegression(LinearClassifier):
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of str
-        Names of the columns, where X had them.
+        Names of the columns; there only if X had them.
     solution_ : {"exact", "unbiased", "quantised"}
         "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
         its gradient. "quantised": the problem on the values that the codes stand for.
@@ -127,7 +127,7 @@ class LogisticRegression(LinearClassifier):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    def predict_proba(self, X: Any) -> NDArray[np.floating]:  # noqa: ANN401
         """Return the probability of every class.
 
         Parameters
@@ -137,16 +137,16 @@ class LogisticRegression(LinearClassifier):
 
         Returns
         -------
-        ndarray of float64, shape (n, K)
+        ndarray, shape (n, K)
             Rows sum to one; columns in the order of ``classes_``.
         """
         phi = self._margins(X)
         if len(phi) == 1:
             return np.column_stack([scipy.special.expit(-phi[0]), scipy.special.expit(phi[0])])
-        probabilities: NDArray[np.float64] = scipy.special.softmax(phi.T, axis=1)
+        probabilities: NDArray[np.floating] = scipy.special.softmax(phi.T, axis=1)
         return probabilities
 
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    def predict_log_proba(self, X: Any) -> NDArray[np.floating]:  # noqa: ANN401
         """Return the logarithm of the probability of every class, exact for tiny ones too.
 
         Parameters
@@ -156,13 +156,13 @@ class LogisticRegression(LinearClassifier):
 
         Returns
         -------
-        ndarray of float64, shape (n, K)
+        ndarray, shape (n, K)
             Columns in the order of ``classes_``.
         """
         phi = self._margins(X)
         if len(phi) == 1:
             return np.column_stack([scipy.special.log_expit(-phi[0]), scipy.special.log_expit(phi[0])])
-        logarithms: NDArray[np.float64] = scipy.special.log_softmax(phi.T, axis=1)
+        logarithms: NDArray[np.floating] = scipy.special.log_softmax(phi.T, axis=1)
         return logarithms
 
     def to_sklearn(self) -> Any:  # noqa: ANN401

@@ -186,4 +186,6 @@ def _result(
         trace=tuple(trace),
         exact_passes=len(trace),
         factorisations=1,
+        at_zero=trace[0].objective,
+        intercept_slope=norm(point.gradient[:, -1].copy()),
     )

@@ -149,6 +149,7 @@ def solve_multipliers(
         gap_bound=bound,
         coef_bound=float(np.sqrt(2.0 * bound / problem.penalty)),
         solver="multipliers",
+        at_zero=sum(output.at_zero for output in done),
         n_iter=max(output.n_iter for output in done),
         trace=tuple(trace),
         exact_passes=sum(output.n_passes for output in done),
@@ -190,7 +191,8 @@ class _Output:
         """Take outer steps until the gap is small; yields the best point after each."""
         coef = self._problem.zeros()[:1] if start is None else start
         slopes = np.zeros(self._problem.n_rows)
-        floor = 1e-6 * self._mean(self._kinks.loss(slopes))
+        self.at_zero = self._mean(self._kinks.loss(slopes))
+        floor = 1e-6 * self.at_zero
         first = mu = max(float(np.abs(self._kinks.place).max()), 1e-300)
         self.best, scale = _Point(coef, np.inf, np.inf, np.inf), floor
         while True:

@@ -36,6 +36,7 @@ from mezzotint.linear.objective import (
 )
 from mezzotint.linear.pcg import NewtonStep, StopRule, newton_step
 from mezzotint.linear.result import Iteration, Report, Result, Status
+from mezzotint.linear.rounded import round_weights
 from mezzotint.linear.sample import draw_sample, everything, sample_size, thinned
 
 _ETA = 0.01  # inner reduction of the gradient per outer step
@@ -53,6 +54,7 @@ _SEPARABLE = 0.1  # share of F(0) below which it is worth looking whether all ma
 _FLAT = 0.5  # change of a margin by the Newton step at an optimum: at one that exists it tends to zero
 _LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
+_LEAST_TOL_ROUNDED = 1e-12  # rounding weights to float32 may cost that share of F
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
@@ -133,7 +135,6 @@ class _Newton:
         self._tol, self._max_iter, self._seed = tol, max_iter, seed
         self._keep_coef, self._report = keep_coef, report
         self._buffers = RowBuffers.of(problem)
-        self._evaluate = Evaluator(problem)
         self._trace: list[Iteration] = []
         self._designs: dict[Mode, Design] = {}
         n, d = problem.source.shape
@@ -145,7 +146,10 @@ class _Newton:
         self._metric = Metric(problem, sample, seed=seed, exact=small)
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
-        self._at_zero = self._evaluate.objective_at_zero()
+        # Weights that end as float32 are float32 all along: then the last exact pass is one at the answer.
+        self._rounds = problem.coef_dtype is np.float32 and not small and tol >= _LEAST_TOL_ROUNDED
+        self._evaluator = Evaluator(problem)
+        self._at_zero = self._evaluator.objective_at_zero()
         self._scale_floor = LEAST_SCALE * self._at_zero
         self._may_restart = problem.loss != "squared"
         self._is_flat = False  # whether the last Newton step went on for ever, without a penalty to end it
@@ -341,7 +345,10 @@ class _Newton:
         return 0.5 * decrement <= limit * self._scale(centre)
 
     def _climb(self) -> bool:
-        """Step up the ladder; False at its top."""
+        """Step up the ladder; False at its top. Its lowest step is to stop rounding."""
+        if self._rounds:
+            self._rounds = False
+            return True
         n, d = self.problem.source.shape
         affordable = n * d * d * self.problem.n_outputs <= _EXACT_WORK and (n >= d or n * d <= _EXACT_VALUES)
         top = Mode.EXACT if affordable else Mode.FLOAT
@@ -468,6 +475,9 @@ class _Newton:
             else None
         )
 
+    def _evaluate(self, coef: Coef, beside: Evaluation | None = None) -> Evaluation:
+        return self._evaluator(round_weights(coef) if self._rounds else coef, beside)
+
     def _decrement(self, centre: Evaluation) -> float:
         return self._metric.squared_norm(centre.gradient)
 
@@ -479,7 +489,7 @@ class _Newton:
             gradient_norm=norm(centre.gradient),
             gap_estimate=0.5 * decrement,
             seconds=time.perf_counter() - self.started,
-            bytes_read=read + self._evaluate.n_passes * n * d * self.problem.source.dtype.itemsize,
+            bytes_read=read + self._evaluator.n_passes * n * d * self.problem.source.dtype.itemsize,
             coef=centre.coef.copy() if self._keep_coef else None,
         )
         self._trace.append(iteration)
@@ -500,7 +510,9 @@ class _Newton:
             solver="exact" if self._mode >= Mode.EXACT else "newton",
             n_iter=n_iter,
             trace=tuple(self._trace),
-            exact_passes=self._evaluate.n_passes,
+            exact_passes=self._evaluator.n_passes,
             packed_passes=sum(design.n_passes for design in set(self._designs.values())),
             factorisations=self._n_builds + self._metric.n_builds,
+            at_zero=self._at_zero,
+            intercept_slope=norm(centre.gradient[:, -1].copy()),
         )

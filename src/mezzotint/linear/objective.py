@@ -61,6 +61,8 @@ class Problem:
         of the objective: at the solution pinned weights are zero.
     known_extent : Extent or None
         How far the columns reach, if that is known.
+    coef_dtype : type
+        Type that the solution is rounded to, see `mezzotint.linear.rounded`.
     """
 
     source: Source
@@ -75,6 +77,7 @@ class Problem:
     frame: Any = None
     pinned: NDArray[np.float64] | None = None
     known_extent: Extent | None = None
+    coef_dtype: type[np.float32] | type[np.float64] = np.float64
 
     @property
     def n_rows(self) -> int:
@@ -223,6 +226,8 @@ def centred_over_classes(problem: Problem, point: Evaluation) -> Evaluation:
     if problem.loss != "softmax":
         return point
     mean = point.coef.sum(axis=0, keepdims=True) / problem.n_outputs
+    if problem.penalty > 0 and problem.coef_dtype is np.float32:  # weights may be float32 numbers already
+        mean[:, :-1] = 0.0
     pull = problem.penalised(mean)
     return Evaluation(
         value=point.value - 0.5 * problem.n_outputs * dot(pull, mean),

@@ -63,7 +63,9 @@ def solve_path(
     results: dict[int, Result] = {}
     start = None
     for i in np.argsort(-np.asarray(penalties), kind="stable").tolist():
-        results[i] = solve(dataclasses.replace(problem, penalty=penalties[i]), settings, start)
+        results[i] = solve(
+            dataclasses.replace(problem, penalty=penalties[i], coef_dtype=np.float64), settings, start
+        )
         start = results[i].coef
     ordered = tuple(results[i] for i in range(len(values)))
     coef = np.stack([result.coef for result in ordered])

@@ -90,7 +90,8 @@ class Result:
     Attributes
     ----------
     coef : ndarray of float64, shape (K, d + 1)
-        Coefficients, the intercept last (0 if none was fitted).
+        Coefficients, the intercept last (0 if none was fitted). Where ``coef_`` is float32 these are its
+        numbers, and estimate and bounds hold for them.
     status : Status
         How the solver ended.
     objective : float
@@ -111,6 +112,11 @@ class Result:
         One entry per exact pass.
     exact_passes, packed_passes, factorisations : int
         Reads of the float rows, reads of the packed copy, builds of the preconditioner.
+    intercept_slope : float
+        Euclidean norm of the derivatives of F by the intercepts where the solver ended; NaN of "zipml" and of
+        losses with a kink.
+    at_zero : float
+        F at zero coefficients, targets centred; NaN of "zipml".
     flows : Flows or None
         Bytes moved by ``solver="zipml"``.
     solution : {"exact", "unbiased", "quantised"}
@@ -130,6 +136,8 @@ class Result:
     exact_passes: int = 0
     packed_passes: int = 0
     factorisations: int = 0
+    intercept_slope: float = np.nan
+    at_zero: float = np.nan
     flows: Flows | None = None
     solution: str = "exact"
 
@@ -140,12 +148,11 @@ class Result:
 
     @property
     def scale(self) -> float:
-        """What gaps are relative to: the objective, or a millionth of what it was at first, if that is more.
+        """What gaps are relative to: the objective, or a millionth of what it is at zero, if that is more.
 
-        Where a fit is perfect there is nothing else to be relative to; 0 where it was so from the start.
+        Where a fit is perfect there is nothing else to be relative to; 0 where it is perfect at zero.
         """
-        first = self.trace[0].objective if self.trace else self.objective
-        return max(abs(self.objective), 1e-6 * first)
+        return max(abs(self.objective), 0.0 if np.isnan(self.at_zero) else 1e-6 * self.at_zero)
 
     def __str__(self) -> str:
         return (

@@ -11,6 +11,7 @@ from mezzotint.linear._base import LinearModel
 from mezzotint.linear.objective import Problem
 from mezzotint.linear.path import Path, solve_path
 from mezzotint.linear.result import Result
+from mezzotint.linear.rounded import narrowed
 from mezzotint.linear.solve import Settings, solve
 from mezzotint.linear.validation import (
     check_real,
@@ -25,7 +26,7 @@ from mezzotint.packed import PackedMatrix, Source
 class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ignore[misc]
     """What Ridge and LinearRegression share."""
 
-    def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    def predict(self, X: Any) -> NDArray[np.floating]:  # noqa: ANN401
         """Return the fitted values of some rows.
 
         Parameters
@@ -35,8 +36,8 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
 
         Returns
         -------
-        ndarray of float64, shape (n,) or (n, n_targets)
-            ``X coef_^T + intercept_``.
+        ndarray, shape (n,) or (n, n_targets)
+            ``X coef_^T + intercept_``, computed in float64; float32 if X and ``coef_`` are.
         """
         phi = self._margins(X)
         return phi[0] if self.coef_.ndim == 1 else np.ascontiguousarray(phi.T)
@@ -48,7 +49,7 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         problem = dataclasses.replace(problem, penalty=alpha / problem.total_weight)
         result = solve(problem, settings, self._start(problem))
         flat_coef = flat or (one_column_is_flat and problem.n_outputs == 1)
-        self._store(result, flat_coef=flat_coef, scalar_intercept=flat)
+        self._store(problem, result, flat_coef=flat_coef, scalar_intercept=flat)
 
     def _problem(
         self,
@@ -64,9 +65,9 @@ class _LeastSquares(MultiOutputMixin, RegressorMixin, LinearModel):  # type: ign
         parts = {"loss": "squared", "y": targets, "n_outputs": len(targets), "weights": weights}
         return self._make_problem(source, given, settings, **parts), flat
 
-    def _store(self, result: Result, *, flat_coef: bool, scalar_intercept: bool) -> None:
-        weights = np.ascontiguousarray(result.coef[:, :-1])
-        intercept = np.ascontiguousarray(result.coef[:, -1])
+    def _store(self, problem: Problem, result: Result, *, flat_coef: bool, scalar_intercept: bool) -> None:
+        coef = narrowed(result.coef, problem.coef_dtype)
+        weights, intercept = np.ascontiguousarray(coef[:, :-1]), np.ascontiguousarray(coef[:, -1])
         self.coef_ = weights[0] if flat_coef else weights
         self.intercept_ = intercept[0] if scalar_intercept else intercept
         if not self.fit_intercept:
@@ -116,16 +117,16 @@ class Ridge(_LeastSquares):
 
     Attributes
     ----------
-    coef_ : ndarray of float64, shape (d,) or (n_targets, d)
-        Coefficients.
-    intercept_ : float64 or ndarray of float64, shape (n_targets,)
-        Intercepts; 0.0 if none was fitted.
+    coef_ : ndarray, shape (d,) or (n_targets, d)
+        Coefficients; float64, or float32 if X was and `tol` allows.
+    intercept_ : number or ndarray, shape (n_targets,)
+        Intercepts, of the same type; 0.0 if none was fitted.
     n_iter_ : ndarray of int32, shape (n_targets,)
         Outer iterations; all targets are solved together.
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of str
-        Names of the columns, where X had them.
+        Names of the columns; there only if X had them.
     solution_ : {"exact", "unbiased", "quantised"}
         "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
         its gradient. "quantised": the problem on the values that the codes stand for.
@@ -294,16 +295,16 @@ class LinearRegression(_LeastSquares):
 
     Attributes
     ----------
-    coef_ : ndarray of float64, shape (d,) or (n_targets, d)
-        Coefficients.
-    intercept_ : float64 or ndarray of float64, shape (n_targets,)
-        Intercepts; 0.0 if none was fitted.
+    coef_ : ndarray, shape (d,) or (n_targets, d)
+        Coefficients; float64, or float32 if X was and `tol` allows.
+    intercept_ : number or ndarray, shape (n_targets,)
+        Intercepts, of the same type; 0.0 if none was fitted.
     n_iter_ : ndarray of int32, shape (n_targets,)
         Outer iterations; all targets are solved together.
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of str
-        Names of the columns, where X had them.
+        Names of the columns; there only if X had them.
     solution_ : {"exact", "unbiased", "quantised"}
         "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
         its gradient. "quantised": the problem on the values that the codes stand for.

@@ -18,6 +18,7 @@ from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
 from mezzotint.linear.objective import LEAST_SCALE, Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result, Status
+from mezzotint.linear.rounded import rounded
 from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
 from mezzotint.linear.validation import check_choice
 from mezzotint.linear.zipml import ZipML, n_draws_for, solve_zipml
@@ -172,6 +173,7 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
     except NotFinite:  # some row reaches further than those that were looked at
         extent = exact_extent(problem.source, problem.weights)
         result = _solve_posed(dataclasses.replace(problem, known_extent=extent), settings, start)
+    result = rounded(problem, result, settings.tol)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         result = dataclasses.replace(result, solution="quantised")
     return _at_floor_if_rounded(result, settings.tol)

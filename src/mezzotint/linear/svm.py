@@ -89,7 +89,7 @@ class LinearSVC(LinearClassifier):
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of str
-        Names of the columns, where X had them.
+        Names of the columns; there only if X had them.
     solution_ : {"exact", "unbiased", "quantised"}
         "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
         its gradient. "quantised": the problem on the values that the codes stand for.
@@ -167,8 +167,8 @@ class LinearSVC(LinearClassifier):
     def _settings(self) -> Settings:
         return _checked_loss(self.loss, ("squared_hinge", "hinge"), super()._settings())
 
-    def _store(self, result: Result) -> None:
-        super()._store(result)
+    def _store(self, problem: Problem, result: Result) -> None:
+        super()._store(problem, result)
         self.n_iter_ = result.n_iter
 
 
@@ -225,7 +225,7 @@ class LinearSVR(RegressorMixin, LinearModel):  # type: ignore[misc]
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of str
-        Names of the columns, where X had them.
+        Names of the columns; there only if X had them.
     solution_ : {"exact", "unbiased", "quantised"}
         "exact": the optimum of the problem on the float data. "unbiased": SGD along unbiased estimates of
         its gradient. "quantised": the problem on the values that the codes stand for.

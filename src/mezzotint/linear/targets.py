@@ -71,6 +71,8 @@ class TargetUnits:
             objective=self._loss(result.objective),
             gap_estimate=max(self._loss(result.gap_estimate), _LEAST),
             gap_bound=max(self._loss(result.gap_bound), _LEAST),
+            at_zero=self._loss(result.at_zero),
+            intercept_slope=float(np.ldexp(result.intercept_slope, (self.loss_power - 1) * self.exponent)),
             coef_bound=float(np.ldexp(result.coef_bound, self.exponent)),
             trace=tuple(self._iteration(iteration) for iteration in result.trace),
         )

@@ -74,6 +74,11 @@ class ArraySource:
         return self._dtype
 
     @property
+    def given_dtype(self) -> np.dtype[Any]:
+        """Type of the array as it came, whatever its byte order."""
+        return self._array.dtype.newbyteorder("=")
+
+    @property
     def whole(self) -> FloatArray | None:
         """The array itself if kernels can read it as it is."""
         a = self._array
