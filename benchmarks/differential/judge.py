@@ -64,8 +64,8 @@ def fit(problem: Problem) -> Record:
         "gap_bound": float(result.gap_bound),
         "warned": any(issubclass(w.category, UserWarning) for w in caught),
         "warnings": sorted({f"{w.category.__name__}: {str(w.message)[:60]}" for w in caught})[:4],
-        "coef": np.atleast_2d(estimator.coef_),
-        "intercept": np.broadcast_to(estimator.intercept_, len(np.atleast_2d(estimator.coef_))),
+        "coef": np.atleast_2d(estimator.coef_).astype(np.float64),
+        "intercept": np.broadcast_to(np.float64(estimator.intercept_), len(np.atleast_2d(estimator.coef_))),
     }
 
 

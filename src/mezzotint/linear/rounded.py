@@ -20,6 +20,7 @@ from mezzotint.linear.result import Result
 from mezzotint.packed import Source
 
 _CURVATURE = {"logistic": 0.25, "softmax": 0.5, "squared": 1.0}  # the most that l'' can be
+_LAST_PLACE = 2.0**-23  # of a float32
 _SLACK = 1e-15  # relative rounding error of the objective itself
 
 
@@ -63,8 +64,8 @@ def rounded(problem: Problem, result: Result, tol: float) -> Result:
     if problem.coef_dtype is np.float64:
         return result
     coef = _float32(result.coef)
-    if not np.isfinite(coef).all():
-        return result
+    if not (np.abs(coef - result.coef) <= _LAST_PLACE * np.abs(result.coef)).all():
+        return result  # beyond the range of float32, at either end
     if np.isnan(result.intercept_slope):  # a descent without a certificate that could break
         return dataclasses.replace(result, coef=coef)
     step = coef - result.coef
