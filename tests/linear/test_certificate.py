@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.linear.problems import Dense, make_problem, optimum
 
-from mezzotint.linear import LinearRegression, LinearSVC, LogisticRegression, Ridge, Status
+from mezzotint.linear import LinearRegression, LinearSVC, LogisticRegression, Ridge, Status, newton
 from mezzotint.linear.certificate import certify, growth_within
 
 N = 20_480
@@ -108,6 +108,16 @@ def test_growth_of_little_change_is_little_and_of_losses_without_a_third_derivat
     assert growth_within("logistic", 0.1) == pytest.approx(math.exp(0.1), rel=1e-4)
     assert growth_within("softmax", 0.1) == growth_within("logistic", 0.2)
     assert growth_within("squared", 5.0) == growth_within("squared_hinge", 5.0) == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:LogisticRegression stopped")
+@pytest.mark.parametrize("path", [{}, {"solver": "newton", "bits": 8}], ids=str)
+def test_nothing_has_converged_that_may_have_grown_too_much(rng, monkeypatch, path):
+    X = rng.standard_normal((300, 4))
+    y = X[:, 0] + rng.logistic(size=300) > 0
+    assert LogisticRegression(**path).fit(X, y).result_.status is Status.CONVERGED
+    monkeypatch.setattr(newton, "growth_within", lambda *_: 1e60)
+    assert LogisticRegression(**path).fit(X, y).result_.status is not Status.CONVERGED
 
 
 def test_growth_ends_where_it_means_nothing():

@@ -132,6 +132,10 @@ def test_coefficients_go_with_the_scale_of_targets(data, scale, path):
         model = estimator(tol=TOL, **path).fit(X, y * s)
         np.testing.assert_allclose(model.coef_ / s, plain.coef_, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(model.intercept_ / s, plain.intercept_, rtol=1e-5, atol=1e-6)
+    loss = "squared_epsilon_insensitive"
+    plain = LinearSVR(loss=loss, epsilon=0.1, tol=TOL, **path).fit(X, y)
+    model = LinearSVR(loss=loss, epsilon=0.1 * s, tol=TOL, **path).fit(X, y * s)
+    np.testing.assert_allclose(model.coef_ / s, plain.coef_, rtol=1e-5, atol=1e-6)
 
 
 def test_targets_whose_squares_are_no_floats_are_named(data):
