@@ -94,17 +94,26 @@ def test_ridge_of_scaled_columns_is_the_closed_form(data, scale, columns, path):
     np.testing.assert_allclose((got * factor)[seen], (expected * factor)[seen], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("estimator", [LinearSVC, LinearSVR])
-@pytest.mark.parametrize("scale", [1e12, 1e30, 1e100])
 @pytest.mark.parametrize("path", PATHS, ids=str)
-def test_support_vectors_of_large_columns_are_those_of_a_small_penalty(data, estimator, scale, path):
+@pytest.mark.parametrize("exponent", [-500, -100, 40, 100, 500])
+@pytest.mark.parametrize("kind", ["logistic", "ridge", "svc", "svr", "svr squared"])
+def test_columns_and_penalty_of_other_units_are_the_same_problem_bit_for_bit(data, kind, exponent, path):
     X, label, target = data
-    y, s = (label if estimator is LinearSVC else target), power(scale)
-    extra = {"loss": "squared_epsilon_insensitive"} if estimator is LinearSVR else {}
-    plain = estimator(C=s * s, tol=TOL, bits=32, **extra).fit(X.astype(np.float64), y)
-    model = estimator(C=1.0, tol=TOL, **extra, **path).fit(X.astype(np.float64) * s, y)
-    np.testing.assert_allclose(model.coef_ * s, plain.coef_, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(model.intercept_, plain.intercept_, rtol=1e-4, atol=1e-5)
+    s, rows = 2.0**exponent, X.astype(np.float64)
+    fits = []
+    for scale, C in ((1.0, 1.0), (s, s**-2)):
+        model = {
+            "logistic": LogisticRegression(C=C, tol=1e-10, **path),
+            "ridge": Ridge(alpha=1 / C, tol=1e-10, **path),
+            "svc": LinearSVC(C=C, tol=1e-10, **path),
+            "svr": LinearSVR(C=C, tol=1e-10, **path),
+            "svr squared": LinearSVR(C=C, tol=1e-10, loss="squared_epsilon_insensitive", **path),
+        }[kind]
+        model.fit(rows * scale, label if kind in ("logistic", "svc") else target)
+        assert model.result_.status is Status.CONVERGED
+        fits.append((model.coef_ * scale, model.intercept_))
+    np.testing.assert_array_equal(fits[1][0], fits[0][0])
+    np.testing.assert_array_equal(fits[1][1], fits[0][1])
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression, LinearSVC, Ridge])
