@@ -4,7 +4,6 @@ Seen failing with each of the six rules of `verdict._count` and `judge` taken ou
 """
 
 import pytest
-
 from tests.conformance.verdict import MODES, Entry, judge, table
 
 MODULE = "svm.tests.test_svm"
