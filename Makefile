@@ -6,10 +6,10 @@ EXTRAS := bench,data,dev,plot,torch
 CONFIGURE := -G Ninja -DPython_EXECUTABLE=$(abspath $(BIN)/python) -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tour test check bench docs ecosystem clean native lint types layers sanitize tsan wheel
+.PHONY: help setup tour test check bench conformance docs ecosystem clean native lint types layers sanitize tsan wheel
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # ---------------------------------------------------------------------------------------- the main targets
 
@@ -31,6 +31,10 @@ ecosystem: setup ## install Trainer, Accelerate, Lightning, TensorBoard; run the
 
 bench: setup ## run every benchmark and regenerate the tables made from the results
 	$(BIN)/python -m benchmarks.harness
+	$(BIN)/python -m benchmarks.tables
+
+conformance: setup ## run scikit-learn's own tests on the estimators, in all modules and modes (half an hour)
+	$(BIN)/python -m benchmarks.harness conformance
 	$(BIN)/python -m benchmarks.tables
 
 docs: setup ## build the documentation into build/docs

@@ -10,28 +10,28 @@ LEFT_OUT = {
     "tests.test_common": "checks of all estimators; test_sklearn.py runs them on ours",
     "utils.tests.test_pprint": "prints copies of estimators that it defines itself, and fits none",
 }
-ON_DEMAND = {  # minutes for a handful of tests that fit one of ours
+ON_DEMAND = {  # long for the few tests that fit one of ours
+    "ensemble.tests.test_bagging",
     "ensemble.tests.test_forest",
     "ensemble.tests.test_gradient_boosting",
+    "inspection._plot.tests.test_plot_partial_dependence",
     "inspection.tests.test_partial_dependence",
     "linear_model._glm.tests.test_glm",
     "model_selection.tests.test_successive_halving",
+    "model_selection.tests.test_validation",
     "preprocessing.tests.test_polynomial",
+    "preprocessing.tests.test_target_encoder",
     "tests.test_docstring_parameters",
     "utils.tests.test_estimator_checks",
 }
 PACKED = {  # where the numbers that a fit ends in are the subject; run with packing forced too
     "compose.tests.test_target",
-    "ensemble.tests.test_stacking",
-    "feature_selection.tests.test_sequential",
     "linear_model.tests.test_base",
-    "linear_model.tests.test_coordinate_descent",
     "linear_model.tests.test_logistic",
     "linear_model.tests.test_ridge",
     "linear_model.tests.test_sag",
     "svm.tests.test_bounds",
     "svm.tests.test_svm",
-    "tests.test_calibration",
     "tests.test_multiclass",
     "tests.test_multioutput",
 }

@@ -23,8 +23,12 @@ class Run:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *_OPTIONS, *(f"sklearn.{module}" for module in modules)],
             cwd=ROOT,
-            env=os.environ
-            | {"MEZZOTINT_CONFORMANCE_MODE": mode, "MEZZOTINT_CONFORMANCE_OUTCOMES": str(self._path)},
+            env={
+                **os.environ,
+                **_ONE_THREAD,
+                "MEZZOTINT_CONFORMANCE_MODE": mode,
+                "MEZZOTINT_CONFORMANCE_OUTCOMES": str(self._path),
+            },
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -38,6 +42,9 @@ class Run:
                 raise RuntimeError(f"pytest ended with status {status}:\n{log.read()[-4000:]}")
             return [json.loads(line) for line in self._path.read_text().splitlines()]
 
+
+# Several runs share the cores, and threads of OpenMP and BLAS that wait for each other spin.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # An ini file and a root of its own: neither our settings nor our fixtures reach scikit-learn's tests.
 _OPTIONS = (

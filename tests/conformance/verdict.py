@@ -1,8 +1,8 @@
 """Compares outcomes of scikit-learn's tests with the table of what our estimators do not do.
 
 The table lies in `listed/`: reasons, each with the words that a failure must hold, and patterns of tests
-(`*` is anything) with how many fail for it. A wrong number, a listed test that passes and a failure that
-is not listed are problems, and so is a fit by an estimator of scikit-learn's in place of one of ours.
+(`*` is anything) with how many fail for it. A wrong number, a listed test that passes and a failure that is
+not listed are problems, and so is a fit by an estimator of scikit-learn's in place of one of ours.
 """
 
 import functools

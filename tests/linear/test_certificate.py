@@ -96,7 +96,6 @@ def test_what_rounding_does_to_intercepts_is_in_the_bound(rng, mean, column_mean
     assert gap <= fractions.Fraction(model.result_.gap_bound)
 
 
-@pytest.mark.xfail(strict=True, reason="(1 + r / 256)^256 is below e^r: by r^2 / 512, half of it at r = 20")
 def test_growth_is_at_least_the_exponential_of_the_change():
     for change in (1e-3, 0.1, 1.0, 3.0, 20.0):
         assert growth_within("logistic", change) >= math.exp(change)

@@ -103,6 +103,13 @@ def lost_to_rounding(problem: Problem, point: Evaluation) -> float:
     return curvature * dot(wrong, wrong)
 
 
+def noise_of_objective(problem: Problem, point: Evaluation) -> float:
+    """How far the value of F itself can be off: by the slopes, times what rounding does to the margins."""
+    slopes, _ = _slopes_and_curvature(problem, point)
+    targets = 0.0 if problem.loss in ("logistic", "softmax") else float(np.abs(problem.y).max())
+    return float(slopes * roundings(problem.n_columns) * (_margins_reached(problem, point) + targets).sum())
+
+
 def _margins_reached(problem: Problem, point: Evaluation) -> NDArray[np.float64]:
     """How far the sums that margins are can reach on their way, shape (K,)."""
     weights: NDArray[np.float64] = (np.abs(point.coef[:, :-1]) * problem.extent.magnitude).sum(axis=1)
@@ -188,8 +195,10 @@ def growth_within(loss: str, change: float) -> float:
     """
     if loss not in ("logistic", "softmax"):
         return 1.0
-    power: float = 1.0 + (2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED
-    for _ in range(_SQUARED):  # (1 + x / 256)^256, with the same bits everywhere
+    # Twice: the optimum may lie as far beyond the step as the step is long.
+    part = min(2.0 * (2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED, 0.5)
+    power: float = 1.0 / (1.0 - part)
+    for _ in range(_SQUARED):  # (1 - x / 256)^-256, with the same bits everywhere
         power = min(power * power, _MOST_GROWTH)
     return power
 

@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from mezzotint.linear.certificate import noise_of_objective
 from mezzotint.linear.objective import Coef, Problem, dot, norm
 from mezzotint.linear.result import Result
 from mezzotint.packed import Source
@@ -102,8 +103,9 @@ def _cost(problem: Problem, result: Result, step: Coef) -> _Cost:
     bend = 0.5 * _CURVATURE[problem.loss] * dot(d, d)
     if not step[:, :-1].any():
         return _Cost(bend, result.intercept_slope * norm(d) + bend, 0)
-    added = problem.evaluate(result.coef + step).value - result.objective
-    return _Cost(added, added + _SLACK * abs(result.objective), 1)
+    point = problem.evaluate(result.coef + step)
+    added = point.value - result.objective
+    return _Cost(added, added + _SLACK * abs(result.objective) + noise_of_objective(problem, point), 1)
 
 
 def _float32(coef: Coef) -> Coef:
