@@ -195,8 +195,7 @@ def growth_within(loss: str, change: float) -> float:
     """
     if loss not in ("logistic", "softmax"):
         return 1.0
-    # Twice: the optimum may lie as far beyond the step as the step is long.
-    part = min(2.0 * (2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED, 0.5)
+    part = min((2.0 if loss == "softmax" else 1.0) * change / 2**_SQUARED, 0.9)
     power: float = 1.0 / (1.0 - part)
     for _ in range(_SQUARED):  # (1 - x / 256)^-256, with the same bits everywhere
         power = min(power * power, _MOST_GROWTH)
