@@ -7,10 +7,12 @@ ours. What ours cannot do is `Unsupported`: nothing is ever fitted by scikit-lea
 
 import inspect
 import os
+import warnings
 from collections import Counter
 
 import numpy as np
 from sklearn import linear_model, svm
+from sklearn.exceptions import ConvergenceWarning
 
 from mezzotint import linear as ours
 
@@ -70,7 +72,10 @@ class _Shim:
         inner = self._mine(**self._translated(), **MODES[MODE])
         if getattr(self, "warm_start", False):
             vars(inner).update(self._learned(self))
-        inner.fit(X, y, sample_weight)
+        with warnings.catch_warnings():
+            if MODE != "auto":  # its tolerance asks for more than float64 has
+                warnings.filterwarnings("ignore", ".* stopped at the floor of float64", ConvergenceWarning)
+            inner.fit(X, y, sample_weight)
         for name in self._learned(self):
             delattr(self, name)
         vars(self).update(self._learned(inner))

@@ -3,8 +3,6 @@
 Seen failing with an intercept off by 1e-3, with the shim fitting scikit-learn's Ridge, with a wrong count.
 """
 
-import os
-
 import pytest
 import sklearn
 from tests.conformance.modules import LEFT_OUT, ON_DEMAND, PACKED, every_module, found, quick_modules
@@ -31,7 +29,6 @@ def test_the_lists_of_modules_name_modules_that_exist():
     assert len(every_module()) == len(found()) - len(LEFT_OUT)
 
 
-@pytest.mark.skipif(
     "MEZZOTINT_CONFORMANCE" not in os.environ, reason="minutes: `make conformance` runs all of it"
 )
 @pytest.mark.parametrize("mode", MODES)
