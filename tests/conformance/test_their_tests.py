@@ -29,8 +29,6 @@ def test_the_lists_of_modules_name_modules_that_exist():
     assert len(every_module()) == len(found()) - len(LEFT_OUT)
 
 
-    "MEZZOTINT_CONFORMANCE" not in os.environ, reason="minutes: `make conformance` runs all of it"
-)
 @pytest.mark.parametrize("mode", MODES)
 def test_scikit_learns_tests_pass_or_are_listed(runs, mode):
     verdict = judge(runs[mode].outcomes(), mode, quick_modules(mode), table())
