@@ -46,7 +46,11 @@ LOSSES = ("hinge", "epsilon_insensitive")
 _SHRINK = 0.3  # of mu per outer step
 _LEAST_MU = 1e-8  # relative to the first: below it the curvature of the penalty drowns
 _ENOUGH = 0.01  # share of the tolerance that the smoothed objective's own gap must fall below
-_MAX_NEWTON = 60  # steps for one mu
+_MAX_NEWTON = 20  # steps for one mu; where they do not end, slopes that move help more than further steps
+_LEFT = 0.1  # share of the slope that a line search may leave
+# Shares of a kink's curvature that every column gets, in turn while the gap stalls: where no kink curves, and
+# the penalty hardly does, a line search could not shorten the step.
+_DAMPINGS = (1e-14, 0.0, 1e-12)
 _GATHERED = 2**24  # values of curved rows that are gathered; more stay where they are
 _STALLS = 18  # outer steps without a smaller gap: as many as mu may shrink while residuals are small
 _SPREAD = 256  # rows whose mean decouples the intercept where none is curved
@@ -71,12 +75,25 @@ class Kinks(NamedTuple):
             np.maximum(self.high * (beyond - self.epsilon), self.low * (beyond + self.epsilon)), 0.0
         )
 
-    def slopes(self, m: Rows, c: Rows, mu: float) -> tuple[Rows, NDArray[np.bool_]]:
-        """Slopes of the smoothed losses around slopes c, and which rows curve them."""
-        t = c + (m - self.place) / mu
-        soft = np.sign(t) * np.maximum(np.abs(t) - self.epsilon / mu, 0.0)
-        found: Rows = np.clip(soft, self.low, self.high)
-        return found, (soft == found) & ((np.abs(t) > self.epsilon / mu) | (self.epsilon == 0.0))
+    def slopes(self, m: Rows, c: Rows, mu: float) -> Rows:
+        """Slopes of the smoothed losses around slopes c."""
+        found: Rows = np.clip(self._unbounded(m, c, mu), self.low, self.high)
+        return found
+
+    def curved(self, m: Rows, c: Rows, mu: float) -> NDArray[np.bool_]:
+        """Rows whose slope follows the margin: those on a kink."""
+        slope = self._unbounded(m, c, mu)
+        inside = (slope >= self.low) & (slope <= self.high)
+        return inside if self.epsilon == 0.0 else inside & (slope != 0.0)
+
+    def _unbounded(self, m: Rows, c: Rows, mu: float) -> Rows:
+        t = m - self.place
+        t /= mu
+        t += c
+        if self.epsilon == 0.0:
+            return t
+        soft: Rows = np.sign(t) * np.maximum(np.abs(t) - self.epsilon / mu, 0.0)
+        return soft
 
     def conjugate(self, c: Rows) -> Rows:
         """What a slope costs in the dual."""
@@ -255,21 +272,21 @@ class _Output:
     def _inner(self, coef: Coef, c: Rows, mu: float, enough: float) -> tuple[Coef, Rows, Rows]:
         """Minimise the smoothed objective around slopes c to a gap of `enough`; also the slopes there."""
         m = self._margins(coef)
-        slopes, curved = self._kinks.slopes(m, c, mu)
+        slopes = self._kinks.slopes(m, c, mu)
         for step in range(_MAX_NEWTON):
             gradient = self._gradient(coef, slopes)
             weights = np.ascontiguousarray(gradient[:, :-1])
             near = dot(weights, weights / self._problem.penalties) <= enough
             if (step and near) or self.n_iter >= self._max_iter:
                 break
-            v = -self._curvature(curved, mu).solve(gradient)
+            v = -self._curvature(self._kinks.curved(m, c, mu), mu).solve(gradient)
             along = self._margins(v)
             t = self._length(coef, v, m, along, c, mu, dot(gradient, v))
             if t == 0.0:
                 break
             self.n_iter += 1
             coef, m = coef + t * v, m + t * along
-            slopes, curved = self._kinks.slopes(m, c, mu)
+            slopes = self._kinks.slopes(m, c, mu)
         return coef, m, slopes
 
     def _length(
@@ -278,10 +295,10 @@ class _Output:
         linear, bend = dot(self._problem.penalised(coef), v), dot(self._problem.penalised(v), v)
 
         def slope(t: float) -> float:
-            slopes, _ = self._kinks.slopes(m + t * along, c, mu)
+            slopes = self._kinks.slopes(m + t * along, c, mu)
             return self._mean(slopes * along) + linear + t * bend
 
-        return line_search(slope, slope_at_zero, left=1e-3, most=60)
+        return line_search(slope, slope_at_zero, left=_LEFT, most=60)
 
     def _curvature(self, curved: NDArray[np.bool_], mu: float) -> SampleCurvature:
         """Hessian of the smoothed objective; where no row is curved, that of the penalty."""
@@ -299,11 +316,12 @@ class _Output:
             every = np.zeros((1, len(curved)))
             every[0, index] = bend
             bend = every
+        damping = _DAMPINGS[self._stalls % len(_DAMPINGS)] / mu
         hessian = SampleCurvature(
             source,
             weights,
             self._problem.total_weight,
-            self._problem.penalties,
+            self._problem.penalties + damping * self._problem.extent.magnitude**2,
             fit_intercept=self._problem.fit_intercept,
             held_out=None,
             coupled=False,
