@@ -225,4 +225,5 @@ def _solved(H: Array, g: Array) -> tuple[Array, float]:
     kept = values > _NULL * max(values[-1], 0.0)
     inverse = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)
     solution = vectors @ (inverse * (vectors.T @ (g / scale))) / scale
+    solution[diagonal == 0] = 0.0  # intercepts that are none: eigenvectors know them up to rounding only
     return solution, float(values[-1] / values[kept].min()) if kept.any() else np.inf

@@ -19,6 +19,7 @@ _PRECISIONS = (256, 768, 2304, 6912)
 _ENOUGH = arb(10) ** -22  # relative to the objective: of an error that needs no more bits
 _NEAR = arb(10) ** -6  # relative error of a point that more bits go on from: others may be lost in noise
 _COEF_BITS = 3000  # of the objective at our coefficients: sums of products of floats of any size
+_NOTHING = arb(1e-300)  # an infimum below it is zero: all rows are separated
 _FLOOR = 1e-6  # of the objective at zero: what gaps are relative to where the minimum is lower
 
 
@@ -56,7 +57,18 @@ class Reference:
     @functools.cached_property
     def rounded(self) -> arb:
         """By how much F is above the minimum where its coefficients are rounded to float64."""
-        nearest = np.array([[float(w.mid()) for w in row] for row in self.coefs])
+        return min((self._above(size) for size in self._sizes_to_round()), key=lambda gap: gap.mid())
+
+    def _sizes_to_round(self) -> list[int]:
+        """Powers of two to divide by: where all rows are separated, any size of the coefficients may do."""
+        largest = max((abs(w.mid()) for row in self.coefs for w in row), default=arb(0))
+        if not self.at_infinity or largest == 0 or not self.value < _NOTHING:
+            return [0]
+        exponent = int(float((largest.log() / arb(2).log()).mid()))
+        return [exponent - size for size in range(-900, 901, 30)]
+
+    def _above(self, size: int) -> arb:
+        nearest = np.array([[float((w * arb(2) ** -size).mid()) for w in row] for row in self.coefs])
         if not np.isfinite(nearest).all():
             return arb(0)
         return (self.objective(nearest[:, :-1], nearest[:, -1]) - self.value).upper().nonnegative_part()

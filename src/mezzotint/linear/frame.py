@@ -161,15 +161,14 @@ def in_frame(problem: Problem) -> Problem:
 def _frame(problem: Problem, extent: Extent) -> Frame | None:
     """Frame that the columns need, or None."""
     spread, magnitude = extent.high - extent.low, extent.magnitude
-    least = spread * _OFFSET[problem.source.dtype]
-    offset = (
-        problem.fit_intercept & (spread > 0) & (np.minimum(np.abs(extent.low), np.abs(extent.high)) > least)
-    )
+    dwarfed = _OFFSET[problem.source.dtype]
+    nearest = np.minimum(np.abs(extent.low), np.abs(extent.high))
+    offset = problem.fit_intercept & (spread > 0) & (nearest > spread * dwarfed)
+    constant = problem.fit_intercept & (spread == 0)
     extreme = (magnitude > 0) & ((magnitude > _SAFE) | (magnitude < 1.0 / _SAFE))
-    if not (offset.any() or extreme.any()):
+    if not (offset.any() or extreme.any() or (constant & (magnitude > dwarfed)).any()):
         return None
     middle = extent.low + 0.5 * spread
-    constant = problem.fit_intercept & (spread == 0)
     centre = np.where(offset | constant, middle, 0.0)
     size = np.where(offset, spread, np.where(constant, 1.0, magnitude))
     exponent = np.frexp(size)[1].astype(np.int64)

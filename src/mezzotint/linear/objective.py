@@ -217,6 +217,11 @@ class Evaluation:
     coef: Coef
 
 
+def _are_float32(weights: Coef) -> bool:
+    with np.errstate(over="ignore"):
+        return np.array_equal(weights, weights.astype(np.float32))
+
+
 def centred_over_classes(problem: Problem, point: Evaluation) -> Evaluation:
     """Take the shift of all classes together that lets them sum to zero: it changes no probability.
 
@@ -226,8 +231,8 @@ def centred_over_classes(problem: Problem, point: Evaluation) -> Evaluation:
     if problem.loss != "softmax":
         return point
     mean = point.coef.sum(axis=0, keepdims=True) / problem.n_outputs
-    if problem.penalty > 0 and problem.coef_dtype is np.float32:  # weights may be float32 numbers already
-        mean[:, :-1] = 0.0
+    if problem.penalty > 0 and problem.coef_dtype is np.float32 and _are_float32(point.coef[:, :-1]):
+        mean[:, :-1] = 0.0  # what rounding left of it: they are to stay float32 numbers
     pull = problem.penalised(mean)
     return Evaluation(
         value=point.value - 0.5 * problem.n_outputs * dot(pull, mean),

@@ -22,6 +22,7 @@ from mezzotint.packed import Source
 
 _CURVATURE = {"logistic": 0.25, "softmax": 0.5, "squared": 1.0}  # the most that l'' can be
 _LAST_PLACE = 2.0**-23  # of a float32
+_SEEN = 0.1  # of a bound of what rounding costs: a smaller (or negative) difference of two values is noise
 _SLACK = 1e-15  # relative rounding error of the objective itself
 
 
@@ -77,7 +78,7 @@ def rounded(problem: Problem, result: Result, tol: float) -> Result:
         result,
         coef=coef,
         objective=result.objective + cost.estimate,
-        gap_estimate=max(result.gap_estimate + cost.estimate, 0.0),
+        gap_estimate=result.gap_estimate + max(cost.estimate, _SEEN * cost.bound),
         gap_bound=result.gap_bound + cost.bound,
         coef_bound=result.coef_bound + norm(np.ascontiguousarray(step[:, :-1])),
         exact_passes=result.exact_passes + cost.passes,

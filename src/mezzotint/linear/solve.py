@@ -248,11 +248,15 @@ def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None)
 def _of_least_norm(problem: Problem, result: Result, found: nullspace.Dependence, tol: float) -> Result:
     """Move to the solution of least norm; stay where columns are of too different sizes to get there."""
     point = problem.evaluate(found.least_norm(result.coef))
-    scale = max(abs(result.objective), LEAST_SCALE * result.trace[0].objective)
-    if not point.value <= result.objective + 0.1 * tol * scale + lost_to_rounding(problem, point):
+    if not point.value <= result.objective + 0.1 * tol * result.scale:
         return result
-    passes = result.exact_passes + 1
-    return dataclasses.replace(result, coef=point.coef, objective=point.value, exact_passes=passes)
+    return dataclasses.replace(
+        result,
+        coef=point.coef,
+        objective=point.value,
+        gap_estimate=result.gap_estimate + lost_to_rounding(problem, point),
+        exact_passes=result.exact_passes + 1,
+    )
 
 
 def _solve_smooth(problem: Problem, settings: Settings, start: Coef | None) -> Result:
