@@ -321,7 +321,7 @@ class _Output:
             source,
             weights,
             self._problem.total_weight,
-            self._problem.penalties + damping * self._problem.extent.magnitude**2,
+            self._problem.penalties + damping * np.square(self._problem.extent.magnitude),
             fit_intercept=self._problem.fit_intercept,
             held_out=None,
             coupled=False,

@@ -32,6 +32,7 @@ LOSSES = ("squared", "logistic", "softmax")  # those that can do without a penal
 _PIVOT = 1e-10  # of a unit-diagonal Gram matrix: a smaller one may come from dependent columns
 _DECOMPOSED_WORK, _DECOMPOSED_VALUES = 3e8, 1e7  # n d min(n, d) and n d up to which rows are decomposed
 _DOUBTFUL = 1e-6  # of a column of unit length: less may be rounding, if the column is mostly its mean
+_FEEBLE = 1e-9  # of a column's square: penalties below it hold no weight against rounding
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -90,6 +91,32 @@ class Dependence:
         u = q @ scipy.linalg.solve_triangular(r, seen.T, trans="T", check_finite=False)
         out: Matrix = u.T * unit
         return out
+
+
+def leaves_row_space(problem: Problem) -> bool:
+    """Whether there are few rows, and a penalty too small to hold weights to combinations of them."""
+    feeble = problem.penalties <= _FEEBLE * np.square(problem.extent.magnitude)
+    return bool(problem.n_rows < problem.n_columns and feeble.any() and is_small(problem))
+
+
+def in_row_space(problem: Problem, coef: Coef) -> Coef:
+    """Coefficients (K, d + 1) of the same fit whose weights are combinations of rows, as any penalty wants.
+
+    Of few rows, which are decomposed. Where a penalty is far below the curvature of the rows, gradients do
+    not show what weights have gathered elsewhere.
+    """
+    exponent = np.zeros(problem.n_columns, np.int64) if problem.frame is None else problem.frame.exponent
+    unit = np.ldexp(1.0, np.maximum(exponent - exponent.max(), -1000))
+    weights = np.ascontiguousarray(coef[:, :-1])
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        mean = column_means(problem)
+        rows = np.concatenate([block * unit for _, block in weighted_blocks(problem, mean)])
+        q, r, _ = scipy.linalg.qr(rows.T, mode="economic", pivoting=True, check_finite=False)
+        size = np.abs(np.diagonal(r))
+        q = q[:, size > max(rows.shape) * _EPS * size.max(initial=0.0)]
+        least = ((weights / unit) @ q @ q.T) * unit
+    shift = ((weights - least) * mean).sum(axis=1)
+    return np.ascontiguousarray(np.column_stack([least, coef[:, -1] + shift]))
 
 
 def looks_deficient(problem: Problem, seed: int) -> bool:

@@ -16,7 +16,7 @@ from mezzotint.linear.factors import NotFinite
 from mezzotint.linear.frame import check_reach, in_frame
 from mezzotint.linear.halp import solve_halp
 from mezzotint.linear.newton import is_small, solve_newton
-from mezzotint.linear.objective import LEAST_SCALE, Coef, Problem
+from mezzotint.linear.objective import Coef, Problem
 from mezzotint.linear.result import Iteration, Report, Result, Status
 from mezzotint.linear.rounded import rounded
 from mezzotint.linear.targets import WITH_TARGETS, rounded_intercept, units_of
@@ -176,16 +176,20 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
     result = rounded(problem, result, settings.tol)
     if result.solution == "exact" and getattr(problem.source, "is_decoded", False):
         result = dataclasses.replace(result, solution="quantised")
-    return _at_floor_if_rounded(result, settings.tol)
+    return _as_evidence_says(result, settings.tol)
 
 
-def _at_floor_if_rounded(result: Result, tol: float) -> Result:
-    """Converged is what is known to be: not where the rounding of coefficients alone may cost more."""
-    if (
-        result.status is Status.CONVERGED
-        and result.scale > 0
-        and result.gap_estimate > _ROUNDED * tol * result.scale
-    ):
+def _as_evidence_says(result: Result, tol: float) -> Result:
+    """A solver's word on how it ended, corrected by what is known of the point.
+
+    Converged is what is within the tolerance beyond doubt, and not what the rounding of coefficients alone
+    may take far beyond it.
+    """
+    allowed = tol * result.scale
+    if result.gap_bound <= allowed:
+        gap = min(result.gap_estimate, result.gap_bound)
+        return dataclasses.replace(result, status=Status.CONVERGED, gap_estimate=gap)
+    if result.status is Status.CONVERGED and result.scale > 0 and result.gap_estimate > _ROUNDED * allowed:
         return dataclasses.replace(result, status=Status.FLOOR)
     return result
 
@@ -221,7 +225,10 @@ def _solve(problem: Problem, settings: Settings, start: Coef | None) -> Result:
         )
     if problem.penalty == 0 and problem.loss in nullspace.LOSSES:
         return _solve_unpenalised(problem, settings, start)
-    return _solve_smooth(problem, settings, start)
+    result = _solve_smooth(problem, settings, start)
+    if nullspace.leaves_row_space(problem):
+        return _moved(problem, result, nullspace.in_row_space(problem, result.coef), settings.tol)
+    return result
 
 
 def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -242,12 +249,12 @@ def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None)
     else:
         pinned = problem if found is None else dataclasses.replace(problem, pinned=found.pins)
         result = _solve_smooth(pinned, settings, start)
-    return result if found is None else _of_least_norm(problem, result, found, settings.tol)
+    return result if found is None else _moved(problem, result, found.least_norm(result.coef), settings.tol)
 
 
-def _of_least_norm(problem: Problem, result: Result, found: nullspace.Dependence, tol: float) -> Result:
-    """Move to the solution of least norm; stay where columns are of too different sizes to get there."""
-    point = problem.evaluate(found.least_norm(result.coef))
+def _moved(problem: Problem, result: Result, coef: Coef, tol: float) -> Result:
+    """Move to weights of less norm; stay where columns are of too different sizes to get there."""
+    point = problem.evaluate(coef)
     if not point.value <= result.objective + 0.1 * tol * result.scale:
         return result
     return dataclasses.replace(
