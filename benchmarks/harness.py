@@ -15,6 +15,7 @@ import pkgutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Run:
         Time limit of the whole process; a callable gets the records so far (30 times ours, say).
     repeats : int, optional
         Instead of the number for the whole case, for contestants that take minutes.
+    package : str, optional
+        Folder to import mezzotint from, instead of this checkout: another version of it.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Run:
     n_threads: int = 2
     limit_s: float | Callable[[list[Record]], float] = 300.0
     repeats: int | None = None
+    package: str | None = None
 
 
 def quick() -> bool:
@@ -140,6 +144,7 @@ def run_case(name: str, *, repeats: int, folder: pathlib.Path = RESULTS) -> path
     question = (module.__doc__ or name).strip().splitlines()[0]
     print(f"{name}: {question}")
     card = {"kind": "card", "topic": name, "question": question, **machine_card()}
+    getattr(module, "prepare", lambda: None)()
     records = measure(module.__name__, module.runs(), repeats=repeats)
     return write_result(name, [card, *records, *summaries(records)], folder)
 
@@ -157,12 +162,14 @@ def in_fresh_process(module: str, run: Run, limit: float, scratch: str) -> Recor
     answer.unlink(missing_ok=True)
     task = {"module": module, "function": run.function, "arguments": run.arguments, "answer": str(answer)}
     threads = dict.fromkeys(THREAD_VARIABLES, str(run.n_threads))
+    # Without -S the path entry that `make setup` made would be found first.
+    elsewhere = {"PYTHONPATH": f"{run.package}:{sysconfig.get_path('purelib')}"} if run.package else {}
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "benchmarks.child"],
+            [sys.executable, *(["-S"] if run.package else []), "-m", "benchmarks.child"],
             input=json.dumps(task),
             cwd=ROOT,
-            env={**os.environ, **threads, SCRATCH: scratch},
+            env={**os.environ, **threads, **elsewhere, SCRATCH: scratch},
             capture_output=True,
             text=True,
             timeout=limit,

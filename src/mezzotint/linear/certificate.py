@@ -241,6 +241,8 @@ def _newton_step_in_intercepts(
     curvature, and left out of the step.
     """
     k = len(gradient)
+    if k == 1:
+        return -gradient / max(float(curvature[0, 0]), 1e-300)
     mean = max(float(np.trace(curvature)) / k, 1e-300)
     null = np.abs(curvature.sum(axis=0)).max() <= 1e-6 * mean
     factor = curvature + (mean if null else 0.0) + 1e-14 * mean * np.eye(k)

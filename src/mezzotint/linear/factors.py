@@ -158,7 +158,7 @@ class CholeskyGrams:
             if beta is not None:
                 matrix -= np.multiply.outer(m[k], m[k] / beta[k]).astype(g.dtype)
                 _forget_constant(matrix, m[k] * m[k] / beta[k])
-            matrix[np.diag_indices(d)] += np.asarray(self._penalty, g.dtype)
+            _diagonal(matrix)[:] += np.asarray(self._penalty, g.dtype)
         return CholeskyFactors(g, m, self._threads)
 
 
@@ -210,6 +210,11 @@ def _unit_scale(diagonal: Array) -> Array:
     return scale
 
 
+def _diagonal(matrix: NDArray[Any]) -> NDArray[Any]:
+    """The diagonal of a contiguous square matrix, to write to."""
+    return matrix.reshape(-1)[:: len(matrix) + 1]
+
+
 def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> tuple[NDArray[Any], float]:
     """Factor a symmetric matrix with unit-size diagonal, adding more to it until it is positive definite.
 
@@ -221,10 +226,9 @@ def cholesky_with_jitter(m: NDArray[Any], n_threads: int) -> tuple[NDArray[Any],
         If the matrix holds NaN or infinity, which no addition cures.
     """
     jitter = _JITTER[m.dtype]
-    diagonal = np.diag_indices_from(m)
     while jitter < _MOST_JITTER:
         factor = m.copy()
-        factor[diagonal] += m.dtype.type(jitter)
+        _diagonal(factor)[:] += m.dtype.type(jitter)
         if ops().cholesky(factor, n_threads=worthwhile(n_threads, len(m) ** 3 / 6)) < 0:
             return factor, jitter
         jitter *= 10

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mezzotint.errors import DataError
 from mezzotint.linear.extent import Columns, Extent
 from mezzotint.linear.objective import Coef, Problem
-from mezzotint.packed import PackedMatrix, Source
+from mezzotint.packed import ArraySource, PackedMatrix, Source
 from mezzotint.packed.sources import FloatArray
 
 _SAFE = 2.0**32  # magnitudes within 1/_SAFE and _SAFE need no scaling, even in float32
@@ -25,6 +25,7 @@ _DESCENDED = 1e30  # the same for descents, which take columns as they are
 _LARGEST_EXPONENT = 1000  # beyond it 2^-e is no float64
 _FARTHER = 400  # powers of two that rows of weight zero may reach beyond the others
 _LOST = 1e-13  # of the largest weight, in ordinary size: more may not be lost to underflow
+_WIDENED_VALUES = 2**20  # values that are held in float64, too
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -118,8 +119,16 @@ class FramedSource:
         return self._frame.inside(self._source.rows(index))
 
 
-class WideSource(FramedSource):
+def widened(source: Source) -> Source:
     """Rows of a source in float64: float32 products do not show what hardly curves."""
+    n, d = source.shape
+    if n * d <= _WIDENED_VALUES:
+        return ArraySource(source.block(0, n).astype(np.float64))
+    return WideSource(source)
+
+
+class WideSource(FramedSource):
+    """Rows that become float64 when they are read."""
 
     def __init__(self, source: Source) -> None:
         d = source.shape[1]
@@ -163,6 +172,9 @@ def _frame(problem: Problem, extent: Extent) -> Frame | None:
     spread, magnitude = extent.high - extent.low, extent.magnitude
     dwarfed = _OFFSET[problem.source.dtype]
     nearest = np.minimum(np.abs(extent.low), np.abs(extent.high))
+    ordinary = (magnitude <= _SAFE) & (magnitude >= 1.0 / _SAFE) & (nearest <= spread * dwarfed)
+    if ordinary.all():
+        return None
     offset = problem.fit_intercept & (spread > 0) & (nearest > spread * dwarfed)
     constant = problem.fit_intercept & (spread == 0)
     extreme = (magnitude > 0) & ((magnitude > _SAFE) | (magnitude < 1.0 / _SAFE))

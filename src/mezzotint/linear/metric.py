@@ -120,6 +120,8 @@ class Metric:
 
     def renew_if_worn(self, centre: Evaluation) -> bool:
         """Build anew if some sampled row has lost much of the curvature it had at the last build."""
+        if self._problem.loss == "squared" and self._built_at is not None:
+            return False  # curvatures of squares stay what they are
         curvature = self._sampled(centre)
         worn = self._built_at is None or self._is_worn(curvature, self._built_at)
         if worn:

@@ -154,10 +154,7 @@ def _refine(
         coef = coef + np.concatenate([step, -shift - (step @ mean)[:, None]], axis=1)
     assert best is not None
     converged = best_gap <= 0.1 * tol * max(best.value, LEAST_SCALE * trace[0].objective)
-    lost = lost_to_rounding(problem, best)
-    if not converged and best_gap <= lost:  # what float64 cannot tell from zero is as large as what it hides
-        return _result(problem, best, lost, Status.FLOOR, trace)
-    at_floor = best_gap <= _FLOOR * trace[0].objective
+    at_floor = best_gap <= max(_FLOOR * trace[0].objective, lost_to_rounding(problem, best))
     status = Status.CONVERGED if converged else Status.FLOOR if at_floor else Status.STALLED
     return _result(problem, best, best_gap, status, trace)
 

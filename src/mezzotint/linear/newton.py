@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mezzotint.linear import coupled
 from mezzotint.linear.certificate import certify_at_best_intercept, growth_within, measured_decrement
 from mezzotint.linear.design import Coef, Design, design_of
-from mezzotint.linear.frame import WideSource
+from mezzotint.linear.frame import widened
 from mezzotint.linear.metric import Metric
 from mezzotint.linear.model import InnerModel, RowBuffers, reach
 from mezzotint.linear.objective import (
@@ -238,7 +238,8 @@ class _Newton:
         centre = self._evaluate(self._warm_start() if start is None else start)
         if not centre.value <= self._at_zero:
             return self._at_zero_coefficients()
-        decrement = self._renewed_decrement(centre)
+        fresh = start is None and not centre.coef.any()  # M was built for zero coefficients
+        decrement = self._decrement(centre) if fresh else self._renewed_decrement(centre)
         lost = start is None and centre.coef.any() and not decrement <= _ABSURD * centre.value
         if lost and not self.problem.is_piecewise and self.problem.loss != "squared":
             return self._at_zero_coefficients()
@@ -463,7 +464,7 @@ class _Newton:
     def _new_design(self, mode: Mode) -> Design:
         source = self.problem.source
         if mode == Mode.EXACT and source.dtype != np.float64:
-            source = WideSource(source)
+            source = widened(source)
         return design_of(
             self.problem if mode == Mode.PACKED else replace(self.problem, source=source, packed=None)
         )

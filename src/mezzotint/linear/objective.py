@@ -150,7 +150,7 @@ class Problem:
         scaled: NDArray[np.float64] = np.ldexp(self.penalty, -2 * self.frame.exponent)
         return scaled
 
-    @property
+    @cached_property
     def curvatures(self) -> float | NDArray[np.float64]:
         """Curvature of everything but the loss, by column: penalties, and pins if there are any."""
         return self.penalties if self.pinned is None else self.penalties + self.pinned
@@ -161,8 +161,9 @@ class Problem:
 
     def penalised(self, v: Coef) -> Coef:
         """Lam * v with the intercept left out: the gradient of the penalty at v."""
-        out = np.zeros_like(v)
-        out[:, :-1] = self.curvatures * v[:, :-1]
+        out = np.empty(v.shape)
+        np.multiply(v[:, :-1], self.curvatures, out=out[:, :-1])
+        out[:, -1] = 0.0
         return out
 
     def evaluate(self, coef: Coef, phi: NDArray[np.float64] | None = None) -> "Evaluation":
@@ -318,6 +319,8 @@ def norm(a: NDArray[np.float64]) -> float:
 def fixed_sum(a: NDArray[np.floating]) -> float:
     """Sum in float64 and in a fixed order, without a copy of a long vector."""
     flat = a.reshape(-1)
+    if len(flat) <= len(_ONES):
+        return dot(np.ascontiguousarray(flat, dtype=np.float64), _ONES[: len(flat)])
     parts = [flat[start : start + len(_ONES)] for start in range(0, len(flat), len(_ONES))]
     sums = [dot(np.ascontiguousarray(part, dtype=np.float64), _ONES[: len(part)]) for part in parts]
-    return sums[0] if len(sums) == 1 else dot(np.array(sums), np.ones(len(sums)))
+    return dot(np.array(sums), np.ones(len(sums)))

@@ -25,6 +25,7 @@ from mezzotint.linear.objective import Coef, fixed_sum
 from mezzotint.packed import Source
 
 _FLOAT64_BELOW = 256  # columns up to which the factor is kept in float64
+_KEPT_VALUES = 2**20  # of centred rows that are kept whatever they are for
 _MAX_FACTOR_VALUES = 2**26  # over all outputs; beyond it outputs share factors
 
 
@@ -81,7 +82,9 @@ class SampleCurvature:
             rows = centre(source.block(0, shape[0]), self._mean, dtype)
             self._grams = WoodburyGrams(rows, penalty, held, n_threads)
         else:
-            rows_in_parts = CentredRows(source, self._mean, dtype, keep=not exact)
+            rows_in_parts = CentredRows(
+                source, self._mean, dtype, keep=not exact or shape[0] * shape[1] <= _KEPT_VALUES
+            )
             self._grams = CholeskyGrams(rows_in_parts, penalty, n_threads)
         self._blocks: _Bordered | None = None
         self._relative: NDArray[np.float64] | None = None

@@ -27,9 +27,7 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
-_ROUNDED = (
-    1000.0  # times the tolerance that a converged gap may be with all its rounding, which rarely adds up
-)
+_ROUNDED = 300.0  # times the tolerance that a converged gap may be with all its rounding: it rarely adds up
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -167,7 +165,6 @@ def solve(problem: Problem, settings: Settings, start: Coef | None = None) -> Re
         Of least squares without a penalty, the solution of minimum norm where many exist. Multinomial
         coefficients sum to zero over the classes.
     """
-    problem = dataclasses.replace(problem, known_extent=problem.extent)
     try:
         result = _solve_posed(problem, settings, start)
     except NotFinite:  # some row reaches further than those that were looked at
@@ -206,7 +203,7 @@ def _solve_posed(problem: Problem, settings: Settings, start: Coef | None) -> Re
     coef = framed.frame.leave(result.coef)
     parts = np.abs(coef[:, -1]) + np.abs(coef[:, :-1] * framed.frame.centre).sum(axis=1)
     power = 1 if problem.loss in multipliers.LOSSES else 2
-    return dataclasses.replace(rounded_intercept(result, parts, power), coef=coef)
+    return rounded_intercept(result, parts, power, coef)
 
 
 def _solve_targets(problem: Problem, settings: Settings, start: Coef | None) -> Result:
@@ -247,7 +244,11 @@ def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None)
     if small and problem.loss == "squared":
         result = minimum_norm.solve_minimum_norm(problem, found, **_common(settings))
     else:
-        pinned = problem if found is None else dataclasses.replace(problem, pinned=found.pins)
+        pinned = (
+            problem
+            if found is None
+            else dataclasses.replace(problem, pinned=found.pins, known_extent=problem.extent)
+        )
         result = _solve_smooth(pinned, settings, start)
     return result if found is None else _moved(problem, result, found.least_norm(result.coef), settings.tol)
 

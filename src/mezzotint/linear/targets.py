@@ -18,6 +18,7 @@ from mezzotint.linear.result import Iteration, Result
 WITH_TARGETS = ("squared", "squared_epsilon_insensitive", "epsilon_insensitive")
 
 _SAFE = 2.0**20  # sizes of targets within 1/_SAFE and _SAFE are left as they are
+_LONG = 1e200  # targets beyond it are not added up as they are
 _LEAST = 5e-324  # a bound rounds up
 
 
@@ -50,7 +51,9 @@ class TargetUnits:
             )
         if problem.weights is not None:  # targets that do not count may be of any size
             y = np.where(problem.weights > 0, y, 0.0)
-        return dataclasses.replace(problem, y=np.ldexp(y, -self.exponent), penalty=penalty)
+        if self.exponent:
+            y = np.ldexp(y, -self.exponent)
+        return dataclasses.replace(problem, y=y, penalty=penalty, known_extent=problem.extent)
 
     def enter(self, coef: Coef) -> Coef:
         """Coefficients (K, d + 1) in these units."""
@@ -62,12 +65,11 @@ class TargetUnits:
         """Return the result for the targets as they are."""
         coef = np.ldexp(result.coef, self.exponent)
         coef = np.concatenate([coef[:, :-1], coef[:, -1:] + self.mean], axis=1)
-        result = rounded_intercept(result, np.ldexp(coef[:, -1], -self.exponent), self.loss_power)
+        result = rounded_intercept(result, np.ldexp(coef[:, -1], -self.exponent), self.loss_power, coef)
         if self.exponent == 0:
-            return dataclasses.replace(result, coef=coef)
+            return result
         return dataclasses.replace(
             result,
-            coef=coef,
             objective=self._loss(result.objective),
             gap_estimate=max(self._loss(result.gap_estimate), _LEAST),
             gap_bound=max(self._loss(result.gap_bound), _LEAST),
@@ -91,8 +93,8 @@ class TargetUnits:
         )
 
 
-def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power: int) -> Result:
-    """Add to the gap, estimate and bound, what the rounding of such intercepts can do.
+def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power: int, coef: Coef) -> Result:
+    """Return the result with these coefficients, and in its gaps what the rounding of such intercepts can do.
 
     At the optimum losses have no slope in the intercept that a smaller power than their own could follow.
     """
@@ -100,7 +102,7 @@ def rounded_intercept(result: Result, intercept: NDArray[np.float64], loss_power
     losses = moved if loss_power == 1 else moved * moved
     lost = float(losses.sum())
     return dataclasses.replace(
-        result, gap_estimate=result.gap_estimate + lost, gap_bound=result.gap_bound + lost
+        result, coef=coef, gap_estimate=result.gap_estimate + lost, gap_bound=result.gap_bound + lost
     )
 
 
@@ -114,11 +116,15 @@ def units_of(problem: Problem) -> TargetUnits:
     """
     power = 1 if problem.loss == "epsilon_insensitive" else 2
     mean = _means(problem) if problem.fit_intercept else np.zeros((problem.n_outputs, 1))
-    middles = problem.y - np.tile(mean, (len(problem.y) // len(mean), 1))
+    middles = problem.y - (mean if len(mean) == len(problem.y) else np.tile(mean, (2, 1)))
     counted = middles if problem.weights is None else middles[:, problem.weights > 0]
     size = float(np.abs(counted).max())
     exponent = 0 if size == 0 or 1.0 / _SAFE <= size <= _SAFE else int(np.frexp(size)[1])
-    if power == 2 and not np.isfinite(_square_at_zero(np.ldexp(counted, -exponent), len(mean), exponent)):
+    if (
+        power == 2
+        and exponent
+        and not np.isfinite(_square_at_zero(np.ldexp(counted, -exponent), len(mean), exponent))
+    ):
         raise DataError(
             f"y reaches {np.abs(problem.y).max():.3g}: squared, as an objective, that is no float64; scale y."
         )
@@ -135,8 +141,9 @@ def _square_at_zero(y: NDArray[np.float64], n_outputs: int, exponent: int) -> fl
 def _means(problem: Problem) -> NDArray[np.float64]:
     """Weighted means of the targets or of the middles of intervals, shape (K, 1)."""
     ones = np.ones(problem.n_rows) if problem.weights is None else problem.weights
-    exponent = int(np.frexp(np.abs(problem.y).max())[1])
-    small = np.ldexp(problem.y, -exponent)  # sums of 1e308 are no floats
+    size = max(float(problem.y.max()), -float(problem.y.min()))
+    exponent = int(np.frexp(size)[1]) if size > _LONG else 0
+    small = np.ldexp(problem.y, -exponent) if exponent else problem.y  # sums of 1e308 are no floats
     sums = np.array([dot(row, ones) for row in small]) / problem.total_weight
-    means: NDArray[np.float64] = np.ldexp(sums, exponent).reshape(-1, problem.n_outputs).mean(axis=0)[:, None]
-    return means
+    means: NDArray[np.float64] = np.ldexp(sums, exponent).reshape(-1, problem.n_outputs)
+    return (means if len(means) == 1 else means.mean(axis=0)[None]).T

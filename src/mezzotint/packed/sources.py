@@ -233,6 +233,8 @@ def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any arra
     FileError
         If a file cannot be read or does not hold what it says.
     """
+    if isinstance(X, np.ndarray):
+        return _array_source(X)
     if isinstance(X, Source):
         return X
     if isinstance(X, str | os.PathLike):
@@ -247,6 +249,10 @@ def as_source(X: Any) -> Source:  # noqa: ANN401 - scikit-learn's name; any arra
     blocks = _of_blocks(X)
     if blocks is not None:
         return blocks
+    return _array_source(X)
+
+
+def _array_source(X: Any) -> Source:  # noqa: ANN401
     bfloat16, array = _to_numpy(X)
     if array.ndim != 2:
         raise DataError(
