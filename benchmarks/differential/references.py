@@ -184,7 +184,8 @@ def _curvature(posed: Posed, exact: Exact, minimum: smooth.Minimum) -> Array:
     margins = exact.margins(minimum.theta)
     if posed.loss == "softmax":
         phi = np.array([[_float(m) for m in row] for row in margins])
-        p = np.exp(np.clip(phi - phi.max(axis=0), -745, 0))
+        with np.errstate(invalid="ignore"):  # margins at infinity
+            p = np.nan_to_num(np.exp(np.clip(phi - phi.max(axis=0), -745, 0)), nan=1.0)
         p /= p.sum(axis=0)
         return (p * (1 - p)).max(axis=0)
     y = posed.y[0].tolist()

@@ -313,3 +313,28 @@ def test_the_report_counts_and_lists_what_failed(tmp_path):
     assert "| Ridge | 2 | 1 | 1 |" in text
     assert "1 of 2, 50.00%" in text
     assert "small 7 wrong" in text
+
+
+def test_rows_that_only_rounding_separates_are_nobodys_fault():
+    """Seed 7307: a column is the sum of two others up to rounding, and along what is left classes part."""
+    drawn = problems.make_problem("small", 7307)
+    assert solved_of(drawn).at_infinity
+    model = LogisticRegression(C=1e6).fit(drawn.X, drawn.y)
+    fitted = {**judge.fit(drawn), "coef": model.coef_, "intercept": model.intercept_}
+    fitted.update(status="CONVERGED", warned=False, gap_bound=1.0, gap_estimate=1.0, objective=0.5)
+    assert judge.judge(drawn, fitted)["verdict"] == "ill_posed"
+    apart = problem("LogisticRegression", [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1], C=np.inf)
+    fitted.update(coef=np.array([[1.0]]), intercept=np.array([-1.5]))
+    assert judge.judge(apart, fitted)["verdict"] == "wrong"
+
+
+def solved_of(drawn):
+    return references.solve(posed.pose(drawn), "small")
+
+
+def test_a_reference_without_intercepts_has_none():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((3000, 4))
+    labels = (rows @ rng.standard_normal((4, 3)) + rng.gumbel(size=(3000, 3))).argmax(axis=1)
+    reference = solved("LogisticRegression", rows, labels, stream="large", C=1.0, fit_intercept=False)
+    assert [float(row[-1].mid()) for row in reference.coefs] == [0.0, 0.0, 0.0]

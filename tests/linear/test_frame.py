@@ -279,3 +279,13 @@ def test_units_of_targets_are_powers_of_two_around_their_mean(rng, size, loss, r
 def make_interval(problem, ends):
     """The same problem with lower and upper ends for targets."""
     return dataclasses.replace(problem, y=np.ascontiguousarray(ends), n_outputs=1)
+
+
+@pytest.mark.parametrize(("dtype", "constant"), [(np.float32, 1e4), (np.float32, 1e8), (np.float64, 1e8)])
+def test_a_large_constant_column_leaves_its_penalty_to_decide(rng, dtype, constant):
+    """1e8 in a column hid a penalty 1e26 times smaller: its weight and the intercept cancelled instead."""
+    X = rng.standard_normal((9, 5)).astype(dtype)
+    X[:, 3] = constant
+    y = 1e-7 * rng.standard_normal(9)
+    model = Ridge(alpha=1e-10, solver="newton", bits=4).fit(X, y)
+    assert abs(model.coef_[3]) * constant <= 1e-9 * np.abs(y).max()

@@ -238,3 +238,35 @@ def test_solvers_that_need_curvature_or_codes_are_refused(solver):
         LinearSVC(loss="hinge", solver=solver).fit(X, y)
     with pytest.raises(ParameterError, match="take loss='squared_epsilon_insensitive'"):
         LinearSVR(solver=solver, **INSENSITIVE).fit(X, y)
+
+
+@pytest.mark.parametrize("scale_of_x", [1.0, 1e109, 1e-109])
+def test_where_neither_kinks_nor_the_penalty_curve_steps_end_at_the_next_kink(scale_of_x):
+    """Steps were as long as a penalty of 1e-218 allows, and no line search could shorten them."""
+    rng = np.random.default_rng(5)
+    x, y = rng.standard_normal(22), rng.integers(0, 2, 22)
+    C = 1e8 if scale_of_x == 1.0 else 1e6
+    best = LinearSVC(C=1e8, **HINGE).fit(x[:, None], y).result_.objective
+    result = LinearSVC(C=C, **HINGE).fit(x[:, None] * scale_of_x, y).result_
+    assert result.status is Status.CONVERGED
+    if scale_of_x >= 1.0:
+        assert result.objective == pytest.approx(best, rel=1e-7)
+    steps = np.linspace(-20, 20, 4001)  # of one weight, each with its best intercept: a kink of some row
+    margins = np.where(y == 1, 1.0, -1.0)
+    values = [
+        min(np.maximum(0, 1 - margins * (w * x + b)).mean() for b in np.unique(margins - w * x))
+        for w in steps[::40]
+    ]
+    assert best <= min(values) + 1e-6
+
+
+def test_rows_of_a_fold_with_a_constant_column_take_few_steps(monkeypatch):
+    """A problem of 425,288 rows took minutes: sixty Newton steps for one mu, hundreds of times."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40_000, 2)).astype(np.float32)
+    weights = (rng.random(40_000) < 0.05).astype(float)
+    X[weights > 0, 1] = 0.1
+    y = X[:, 0] + 2 * rng.standard_normal(40_000) > 0
+    result = LinearSVC(C=1e11, tol=1e-4, **HINGE).fit(X, y, sample_weight=weights).result_
+    assert result.status is Status.CONVERGED
+    assert result.n_iter < 100

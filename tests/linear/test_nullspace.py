@@ -229,3 +229,33 @@ def test_wide_data_are_read_a_handful_of_times_however_many_segments(rng):
         assert result.exact_passes <= 5
         # Finite? how far? the mean, the Gram matrix (twice), and then a gradient and a step in three reads.
         assert source.n_read <= (5 + 3 * result.exact_passes) * n
+
+
+# ------------------------------------------------------------------------------------ feeble penalties
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("alpha", [1e-16, 1e-13, 1e-9])
+def test_weights_under_a_feeble_penalty_are_combinations_of_the_rows(rng, alpha, fit_intercept, path):
+    """Seen failing without `in_row_space`: gradients do not show what no row sees, to 1e-5 of the weights."""
+    X, y = rng.standard_normal((50, 100)) + 1.0, rng.standard_normal(50)
+    model = Ridge(alpha=alpha, fit_intercept=fit_intercept, tol=1e-12, **path).fit(X, y)
+    mean, middle = (X.mean(axis=0), y.mean()) if fit_intercept else (0.0, 0.0)
+    A = X - mean
+    expected = A.T @ np.linalg.lstsq(A @ A.T + alpha * np.eye(50), y - middle, rcond=1e-14)[0]
+    np.testing.assert_allclose(model.coef_, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(X @ model.coef_ + model.intercept_, y, rtol=0, atol=1e-7)
+    assert model.result_.status is Status.CONVERGED
+
+
+def test_columns_too_unlike_keep_the_fit_rather_than_the_least_norm():
+    """Least norm in units of the data moved weights of 8e15 to columns where they cancel: the fit went."""
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((2, 45))
+    X = np.column_stack([a, b * 1e-16, a + b * 1e-13, rng.standard_normal(45)])
+    y = 3.0 * b + 1e-3 * rng.standard_normal(45)
+    result = LinearRegression().fit(X, y).result_
+    A = np.column_stack([np.ones(45), a, b, X[:, 3]])
+    residual = y - A @ np.linalg.lstsq(A, y)[0]
+    assert result.objective <= 0.5 * np.mean(residual**2) * 1.01

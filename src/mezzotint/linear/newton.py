@@ -55,6 +55,7 @@ _FLAT = 0.5  # change of a margin by the Newton step at an optimum: at one that 
 _LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _LEAST_TOL_ROUNDED = 1e-12  # rounding weights to float32 may cost that share of F
+_CANCELS = 30.0  # times the tolerance that rounding may cost where large terms of the margins cancel
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
 
@@ -503,9 +504,12 @@ class _Newton:
         centre, certificate = certify_at_best_intercept(
             self.problem, centre, 0.5 * decrement, self._buffers, self._evaluate
         )
+        cancels = certificate.gap_estimate > _CANCELS * self._tol * max(
+            abs(centre.value), 1e-6 * self._at_zero
+        )
         return Result(
             coef=centre.coef,
-            status=status,
+            status=Status.FLOOR if status is Status.CONVERGED and cancels else status,
             objective=centre.value,
             gap_estimate=certificate.gap_estimate,
             gap_bound=certificate.gap_bound,

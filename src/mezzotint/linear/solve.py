@@ -27,7 +27,7 @@ from mezzotint.packed.pack import check_finite, checked_rounding, pack_source
 
 SOLVERS = ("auto", "newton", "halp", "zipml")
 BITS = (8, 4, 32)
-_ROUNDED = 300.0  # times the tolerance that a converged gap may be with all its rounding: it rarely adds up
+_ROUNDED = 1000.0  # times the tolerance that a converged gap may be with all its rounding: it rarely adds up
 _TABLE_BITS = 4  # of a copy whose levels can be chosen: one draw of 4 bits, or two of 3
 
 
@@ -262,7 +262,7 @@ def _moved(problem: Problem, result: Result, coef: Coef, tol: float) -> Result:
         result,
         coef=point.coef,
         objective=point.value,
-        gap_estimate=result.gap_estimate + lost_to_rounding(problem, point),
+        gap_estimate=max(result.gap_estimate, lost_to_rounding(problem, point)),
         exact_passes=result.exact_passes + 1,
     )
 
