@@ -259,3 +259,40 @@ def test_columns_too_unlike_keep_the_fit_rather_than_the_least_norm():
     A = np.column_stack([np.ones(45), a, b, X[:, 3]])
     residual = y - A @ np.linalg.lstsq(A, y)[0]
     assert result.objective <= 0.5 * np.mean(residual**2) * 1.01
+
+
+# ------------------------------------------------------------------------------------ digits in doubt
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("left", [1e-14, 4e-14])
+def test_what_digits_in_doubt_would_have_gained_counts_to_the_gap(rng, left, fit_intercept, path):
+    """Seeds 16646 and 16934: pinned columns of which 30 to 200 roundings were left, and the fit hung on them.
+
+    Seen failing (converged, without a warning) without `doubt`, and with a gain of zero.
+    """
+    a, b, hidden = rng.standard_normal((3, 200))
+    X = np.column_stack([a, b, a + b + left * hidden])
+    real = (X[:, 2].astype(np.longdouble) - X[:, 0] - X[:, 1]).astype(np.float64)
+    y = a - b + 3.0 * real / np.linalg.norm(real) * np.sqrt(200) + rng.standard_normal(200)
+    with pytest.warns(ConvergenceWarning, match="floor"):
+        result = LinearRegression(fit_intercept=fit_intercept, **path).fit(X, y).result_
+    A = np.column_stack([a, b, real / np.linalg.norm(real)] + [np.ones(200)] * fit_intercept)
+    least = 0.5 * np.mean((y - A @ np.linalg.lstsq(A, y)[0]) ** 2)
+    assert result.status is Status.FLOOR
+    assert result.gap_estimate == pytest.approx(result.objective - least, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_dependent_columns_of_ordinary_arithmetic_are_in_no_doubt(seed):
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(30, 400)), int(rng.integers(4, 30))
+    a, b = rng.standard_normal((2, n))
+    X = [
+        rng.standard_normal((n, 3)) @ rng.standard_normal((3, d)),
+        np.column_stack([a, b, a + b, a * a, b * b, a * b, (a + b) ** 2]),
+        np.column_stack([np.eye(d)[rng.integers(0, d, n)], a]),
+    ][seed % 3]
+    result = LinearRegression().fit(X, 1e8 * a + rng.standard_normal(n)).result_
+    assert result.status is Status.CONVERGED

@@ -17,10 +17,11 @@ def weighted_blocks(problem: Problem, mean: Matrix) -> Iterator[tuple[slice, Mat
     bounds = segment_bounds(*problem.source.shape)
     for start, stop in pairwise(bounds.tolist()):
         at = slice(start, stop)
-        yield at, (problem.source.block(start, stop) - mean) * _root_weights(problem, at)
+        yield at, (problem.source.block(start, stop) - mean) * root_weights(problem, at)
 
 
-def _root_weights(problem: Problem, at: slice) -> Matrix:
+def root_weights(problem: Problem, at: slice) -> Matrix:
+    """Roots of the weights of some rows, which sum to 1 over all, shape (rows, 1)."""
     weights = np.ones(at.stop - at.start) if problem.weights is None else problem.weights[at]
     roots: Matrix = np.sqrt(weights / problem.total_weight)[:, None]
     return roots
@@ -36,6 +37,6 @@ def column_means(problem: Problem) -> Matrix:
         return zero
     first = 0 if problem.weights is None else int(np.argmax(problem.weights > 0))
     base = problem.source.block(first, first + 1)[0].astype(np.float64)
-    parts = [(x * _root_weights(problem, at)).sum(axis=0) for at, x in weighted_blocks(problem, base)]
+    parts = [(x * root_weights(problem, at)).sum(axis=0) for at, x in weighted_blocks(problem, base)]
     mean: Matrix = base + ops().tree_sum(np.stack(parts))
     return mean

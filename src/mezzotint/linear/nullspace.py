@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from mezzotint.errors import DataError
 from mezzotint.kernels import ops
-from mezzotint.linear.centred import column_means, weighted_blocks
+from mezzotint.linear.centred import column_means, root_weights, weighted_blocks
+from mezzotint.linear.nullspace_doubt import left_beyond_rounding
 from mezzotint.linear.nullspace_grams import express
 from mezzotint.linear.objective import Coef, Problem
 from mezzotint.random import Stream, sample_rows
@@ -52,6 +53,8 @@ class Dependence:
         Penalties that draw the weights of J to zero; 0 on S.
     exponent : ndarray of int64, shape (d,)
         The columns are those of the data times ``2^-exponent``: norms are those of the data's weights.
+    doubt : ndarray of float64, shape (n, p), or None
+        Directions of weighted rows in which J may be more than S and rounding, see `nullspace_doubt`.
     """
 
     independent: Index
@@ -60,6 +63,7 @@ class Dependence:
     mean: Matrix
     pins: Matrix
     exponent: Index
+    doubt: Matrix | None = None
 
     def least_norm(self, coef: Coef) -> Coef:
         """Coefficients (K, d + 1) of the same fit whose weights have the least norm."""
@@ -181,10 +185,10 @@ def dependence(problem: Problem) -> Dependence | None:
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         mean = column_means(problem)
         if is_small(problem):
-            found = _by_decomposition(problem, mean)
+            independent, dependent, factors, doubt = _by_decomposition(problem, mean)
         else:
-            found = express(problem, mean, noise_of(problem))
-    independent, dependent, factors = found
+            independent, dependent, factors = express(problem, mean, noise_of(problem))
+            doubt = None
     if len(dependent) == 0:
         return None
     d = problem.n_columns
@@ -193,10 +197,10 @@ def dependence(problem: Problem) -> Dependence | None:
     pins[dependent] = np.where(size > 0, size**2, 1.0)
     if problem.frame is not None:
         exponent = problem.frame.exponent
-    return Dependence(independent, dependent, factors, mean, pins, exponent)
+    return Dependence(independent, dependent, factors, mean, pins, exponent, doubt)
 
 
-def _by_decomposition(problem: Problem, mean: Matrix) -> tuple[Index, Index, Matrix]:
+def _by_decomposition(problem: Problem, mean: Matrix) -> tuple[Index, Index, Matrix, Matrix | None]:
     rows = np.concatenate([block for _, block in weighted_blocks(problem, mean)])
     size, noise = np.sqrt((rows**2).sum(axis=0)), noise_of(problem)
     unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > noise)  # constant columns: zero
@@ -205,7 +209,13 @@ def _by_decomposition(problem: Problem, mean: Matrix) -> tuple[Index, Index, Mat
     factors = scipy.linalg.solve_triangular(r[:rank, :rank], r[:rank, rank:], check_finite=False)
     factors[np.abs(factors) <= (noise * unit)[order[rank:]]] = 0.0  # rounding, too
     factors *= unit[order[:rank], None] / np.where(unit > 0, unit, 1.0)[order[rank:]]
-    return order[:rank].astype(np.int64), order[rank:].astype(np.int64), factors
+    independent, dependent = order[:rank].astype(np.int64), order[rank:].astype(np.int64)
+    root = root_weights(problem, slice(0, problem.n_rows)) * float(problem.fit_intercept)
+    reach = np.sqrt(size**2 + mean**2)
+    if problem.frame is not None:
+        reach = np.maximum(reach, np.ldexp(np.abs(problem.frame.centre), -problem.frame.exponent))
+    doubt = left_beyond_rounding(rows, root, reach, independent, dependent, factors)
+    return independent, dependent, factors, doubt
 
 
 def _rank(r: Matrix, noise: Matrix) -> int:

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mezzotint.errors import ParameterError
 from mezzotint.kernels.threads import worthwhile
-from mezzotint.linear import minimum_norm, multipliers, nullspace
+from mezzotint.linear import minimum_norm, multipliers, nullspace, nullspace_doubt
 from mezzotint.linear.certificate import lost_to_rounding
 from mezzotint.linear.extent import exact_extent
 from mezzotint.linear.factors import NotFinite
@@ -250,7 +251,21 @@ def _solve_unpenalised(problem: Problem, settings: Settings, start: Coef | None)
             else dataclasses.replace(problem, pinned=found.pins, known_extent=problem.extent)
         )
         result = _solve_smooth(pinned, settings, start)
+    if found is not None and found.doubt is not None and problem.loss == "squared":
+        result = _doubted(problem, result, found.doubt, settings.tol)
     return result if found is None else _moved(problem, result, found.least_norm(result.coef), settings.tol)
+
+
+def _doubted(problem: Problem, result: Result, doubt: NDArray[np.float64], tol: float) -> Result:
+    """Count to the gap what columns would gain whose dependence is not certain."""
+    gain = nullspace_doubt.gain(problem, doubt, problem.evaluate(result.coef).phi)
+    unsure = result.status is Status.CONVERGED and gain > tol * result.scale
+    return dataclasses.replace(
+        result,
+        status=Status.FLOOR if unsure else result.status,
+        gap_estimate=result.gap_estimate + gain,
+        exact_passes=result.exact_passes + 1,
+    )
 
 
 def _moved(problem: Problem, result: Result, coef: Coef, tol: float) -> Result:
