@@ -46,6 +46,7 @@ EXCEPTIONS = {
     "minimum_norm.py": "the rank-deficient path of LinearRegression uses LAPACK; docs/numerics.md says so",
     "nullspace.py": "which columns are dependent is LAPACK's word; docs/numerics.md says so",
     "nullspace_grams.py": "likewise, on many rows",
+    "nullspace_doubt.py": "likewise, for columns whose dependence is in doubt",
     "logistic.py": "probabilities are SciPy's functions of our margins; docs/numerics.md says so",
     "shuffle.py": "argsort of a permutation, which has no ties",
 }

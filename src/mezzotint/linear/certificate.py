@@ -140,6 +140,8 @@ def certify_at_best_intercept(
     gap_estimate: float,
     buffers: RowBuffers,
     evaluate: Callable[[Coef, Evaluation | None], Evaluation],
+    *,
+    enough: float = 1e-13,
 ) -> tuple[Evaluation, Certificate]:
     """Minimise the intercept exactly, then certify there; returns the last point with its certificate.
 
@@ -150,7 +152,7 @@ def certify_at_best_intercept(
     if not problem.fit_intercept or problem.penalty <= 0:
         return point, certify(problem, point, gap_estimate, None)
     curvature = average_curvature(problem, _rows_at(problem, point, np.zeros(problem.n_outputs), buffers))
-    best = with_best_intercept(problem, point, buffers, curvature)
+    best = with_best_intercept(problem, point, buffers, curvature, enough)
     if best is not None:
         shifted = evaluate(best, point)
         far = np.abs(best[:, -1] - point.coef[:, -1]).max() > _NEAR or problem.is_piecewise
@@ -203,16 +205,20 @@ def growth_within(loss: str, change: float) -> float:
 
 
 def with_best_intercept(
-    problem: Problem, point: Evaluation, buffers: RowBuffers, curvature: NDArray[np.float64]
+    problem: Problem,
+    point: Evaluation,
+    buffers: RowBuffers,
+    curvature: NDArray[np.float64],
+    least: float = 1e-13,
 ) -> Coef | None:
     """Return the point's coefficients with the intercept minimised exactly; reads margins, never X.
 
     Newton's method in the K intercepts, with `curvature` (K, K) for all that is near. None if they are
-    minimal already, to 13 digits. `buffers` are overwritten.
+    minimal already, up to `least` of themselves. `buffers` are overwritten.
     """
     shift = np.zeros(problem.n_outputs)
     change = np.zeros(problem.n_outputs)  # of dF/db, by the shift
-    enough = 1e-13 * (1.0 + np.abs(point.coef[:, -1]).max())
+    enough = least * (1.0 + np.abs(point.coef[:, -1]).max())
     for _ in range(4):
         if problem.is_piecewise or np.abs(shift).max() > _NEAR:
             curvature = average_curvature(problem, _rows_at(problem, point, shift, buffers))

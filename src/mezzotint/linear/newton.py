@@ -55,6 +55,9 @@ _FLAT = 0.5  # change of a margin by the Newton step at an optimum: at one that 
 _LEAST_FALL = 0.1  # share of the gap that a step must gain, of piecewise losses
 _SAFETY = 30.0  # iterate until the estimated gap is this much below the tolerance
 _LEAST_TOL_ROUNDED = 1e-12  # rounding weights to float32 may cost that share of F
+_LEAST_ROUNDED = 4e-15  # and gaps below that are not asked for while they are rounded;
+_LEAST_ROUNDED_SQUARES = 1e-12  # of squares, whose one step leaves nothing but what rounding costs
+_ROUNDED_INTERCEPT = 2.0**-25  # of an intercept that will be rounded: a step below it is not worth a read
 _CANCELS = 30.0  # times the tolerance that rounding may cost where large terms of the margins cancel
 _EXACT_VALUES = 2**26  # and, with fewer rows than columns, values that are held in float64
 _EXACT_WORK = 4e11  # n d^2 up to which Newton's method on all rows is the last resort
@@ -148,7 +151,9 @@ class _Newton:
         self._n_builds = 0  # of metrics that have been replaced
         self._inner_done = False  # whether the last inner loop reached its target
         # Weights that end as float32 are float32 all along: then the last exact pass is one at the answer.
-        self._rounds = problem.coef_dtype is np.float32 and not small and tol >= _LEAST_TOL_ROUNDED
+        # Not where many steps end each other's errors: what blocks say of classes grows with what is left.
+        self._rounds = problem.coef_dtype is np.float32 and tol >= _LEAST_TOL_ROUNDED
+        self._rounds &= not (small and problem.loss == "softmax")
         self._evaluator = Evaluator(problem)
         self._at_zero = self._evaluator.objective_at_zero()
         self._scale_floor = LEAST_SCALE * self._at_zero
@@ -331,7 +336,8 @@ class _Newton:
 
     def _goal(self, centre: Evaluation) -> float:
         """Decrement to reach. Newton's own steps square the gap: the last one costs as much as any other."""
-        exact = max(min(self._tol, self._tol * self._tol), 1e-16)
+        rounded = _LEAST_ROUNDED_SQUARES if self.problem.loss == "squared" else _LEAST_ROUNDED
+        exact = max(min(self._tol, self._tol * self._tol), rounded if self._rounds else 1e-16)
         return 2.0 * (exact if self._mode >= Mode.EXACT else self._tol / _SAFETY) * self._scale(centre)
 
     def _scale(self, centre: Evaluation) -> float:
@@ -502,7 +508,12 @@ class _Newton:
 
     def _finish(self, centre: Evaluation, status: Status, n_iter: int, decrement: float) -> Result:
         centre, certificate = certify_at_best_intercept(
-            self.problem, centre, 0.5 * decrement, self._buffers, self._evaluate
+            self.problem,
+            centre,
+            0.5 * decrement,
+            self._buffers,
+            self._evaluate,
+            enough=_ROUNDED_INTERCEPT if self._rounds else 1e-13,
         )
         cancels = certificate.gap_estimate > _CANCELS * self._tol * max(
             abs(centre.value), 1e-6 * self._at_zero

@@ -22,8 +22,7 @@ from mezzotint.packed import Source
 
 _CURVATURE = {"logistic": 0.25, "softmax": 0.5, "squared": 1.0}  # the most that l'' can be
 _LAST_PLACE = 2.0**-23  # of a float32
-_SEEN = 0.1  # of a bound of what rounding costs: a smaller (or negative) difference of two values is noise
-_NEXT_TO_NOTHING = 0.01  # of the tolerance: the objective is then given as it was before rounding
+_SEEN = 0.01  # of a bound of what rounding costs: a smaller (or negative) difference of two values is noise
 _SLACK = 1e-15  # relative rounding error of the objective itself
 
 
@@ -72,7 +71,7 @@ def rounded(problem: Problem, result: Result, tol: float) -> Result:
     if np.isnan(result.intercept_slope):  # a descent without a certificate that could break
         return dataclasses.replace(result, coef=coef)
     step = coef - result.coef
-    cost = _negligible_cost(problem, result, step, tol) or _cost(problem, result, step)
+    cost = _cost(problem, result, step)
     if cost.bound > max(tol * result.scale, result.gap_estimate):
         return result
     return dataclasses.replace(
@@ -93,24 +92,6 @@ class _Cost:
     estimate: float
     bound: float
     passes: int
-
-
-def _negligible_cost(problem: Problem, result: Result, step: Coef, tol: float) -> _Cost | None:
-    """A bound of what a step costs, if that is next to nothing; without a look at the rows.
-
-    In the norm ``|d|_H^2 = L max_i (d.x_i)^2 + lam |d|^2`` F is 1-smooth, so its gradient there is at most
-    the root of twice the gap, and ``F(c + d) - F* <= (sqrt(F(c) - F*) + |d|_H / sqrt(2))^2``.
-    """
-    weights = np.abs(step[:, :-1])
-    moved = (weights * problem.extent.magnitude).sum(axis=1) + np.abs(step[:, -1])
-    half = 0.5 * (_CURVATURE[problem.loss] * dot(moved, moved) + dot(problem.penalties * weights, weights))
-    known = result.gap_bound if np.isfinite(result.gap_bound) else result.gap_estimate
-    estimate, bound = _grown(result.gap_estimate, half), _grown(known, half)
-    return _Cost(estimate, bound, 0) if bound <= _NEXT_TO_NOTHING * tol * result.scale else None
-
-
-def _grown(gap: float, half: float) -> float:
-    return 2.0 * float(np.sqrt(gap * half)) + half
 
 
 def _cost(problem: Problem, result: Result, step: Coef) -> _Cost:
