@@ -96,7 +96,8 @@ def fit(name: str, fits: int, path: bool = False, bits: int = 8, **options: Any)
 
     once()
     seconds = [once() for _ in range(fits)]
-    return {"seconds": statistics.median(seconds), "package": str(pathlib.Path(mezzotint.__file__).parent)}
+    package = pathlib.Path(mezzotint.__file__).parent.relative_to(ROOT)
+    return {"seconds": statistics.median(seconds), "package": str(package)}
 
 
 def _problem(name: str, n: int = 0, d: int = 0, loss: str = "logistic", **options: Any) -> Any:
