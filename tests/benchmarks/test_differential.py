@@ -338,3 +338,49 @@ def test_a_reference_without_intercepts_has_none():
     labels = (rows @ rng.standard_normal((4, 3)) + rng.gumbel(size=(3000, 3))).argmax(axis=1)
     reference = solved("LogisticRegression", rows, labels, stream="large", C=1.0, fit_intercept=False)
     assert [float(row[-1].mid()) for row in reference.coefs] == [0.0, 0.0, 0.0]
+
+
+# ---- seeds that failed once
+# Seen failing again with sixty Newton steps per mu, class sums left in, statuses that bounds do not settle,
+# bounds without the noise of F, cancelling weights called converged, no doubt of digits.
+
+
+FAILED_ONCE = {
+    4677: "a bound short of the noise of F at rounded weights",
+    5580: "likewise",
+    9964: "HALP stalled at the optimum that its own bound proved",
+    12097: "likewise, without a penalty to speak of",
+    11552: "a constant column of 1e8 hid its penalty",
+    11947: "classes drifted together, and the estimate was 0",
+    12121: "least norm moved weights to where they cancel",
+    12274: "a hinge ended at max_iter, 5 % above the optimum",
+    10184: "likewise, with C = 1e290",
+}
+UNSURE = {16646: "digits in doubt", 16934: "digits in doubt", 17406: "weights that cancel"}
+
+
+@pytest.mark.parametrize("seed", FAILED_ONCE)
+def test_seeds_that_failed_are_sound(seed):
+    drawn = problems.make_problem("small", seed)
+    assert judge.judge(drawn, judge.fit(drawn))["verdict"] == "ok"
+
+
+@pytest.mark.parametrize("seed", UNSURE)
+def test_seeds_that_were_wrong_without_a_word_warn(seed):
+    drawn = problems.make_problem("small", seed)
+    fitted = judge.fit(drawn)
+    assert fitted["warned"]
+    assert fitted["gap_estimate"] * 10 > float(judge.judge(drawn, fitted)["gap"]) * scale_of(drawn)
+
+
+def scale_of(drawn):
+    return float(solved_of(drawn).scale.mid())
+
+
+@pytest.mark.parametrize("seed", [261, 1755])
+def test_hinges_on_many_rows_take_few_newton_steps(seed):
+    """They took 480 steps and more than a minute."""
+    drawn = problems.make_problem("large", seed)
+    fitted = judge.fit(drawn)
+    assert fitted["status"] == "CONVERGED"
+    assert fitted["n_iter"] <= 200

@@ -258,15 +258,3 @@ def test_where_neither_kinks_nor_the_penalty_curve_steps_end_at_the_next_kink(sc
         for w in steps[::40]
     ]
     assert best <= min(values) + 1e-6
-
-
-def test_rows_of_a_fold_with_a_constant_column_take_few_steps(monkeypatch):
-    """A problem of 425,288 rows took minutes: sixty Newton steps for one mu, hundreds of times."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((40_000, 2)).astype(np.float32)
-    weights = (rng.random(40_000) < 0.05).astype(float)
-    X[weights > 0, 1] = 0.1
-    y = X[:, 0] + 2 * rng.standard_normal(40_000) > 0
-    result = LinearSVC(C=1e11, tol=1e-4, **HINGE).fit(X, y, sample_weight=weights).result_
-    assert result.status is Status.CONVERGED
-    assert result.n_iter < 100

@@ -484,8 +484,6 @@ class _Newton:
         )
 
     def _evaluate(self, coef: Coef, beside: Evaluation | None = None) -> Evaluation:
-        if self._rounds and self.problem.loss == "softmax":  # or what rounding leaves would add up
-            coef = coef - coef.sum(axis=0) / self.problem.n_outputs
         return self._evaluator(round_weights(coef) if self._rounds else coef, beside)
 
     def _decrement(self, centre: Evaluation) -> float:
